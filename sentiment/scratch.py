@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
 PREFIX = "sentiment-work-"
@@ -33,6 +34,17 @@ class Scratch:
         atexit.unregister(self.remove)
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+
+
+def make_temporary_folder() -> Path:
+    """Make a folder that is removed when the process ends."""
+    return Path(tempfile.mkdtemp(dir=_open_shared().folder))
+
+
+@cache
+def _open_shared() -> Scratch:
+    """Make the one that all temporary folders of the process lie in: each holds a file open."""
+    return Scratch()
 
 
 def _remove_abandoned() -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sentiment.scratch import PREFIX, Scratch
+from sentiment.scratch import PREFIX, Scratch, make_temporary_folder
 
 KILL_ITSELF = """
 import os, signal
@@ -47,3 +47,9 @@ def test_a_link_and_a_folder_without_our_lock_are_left_alone(temporary):
     (temporary / f"{PREFIX}other").mkdir()
     Scratch().remove()
     assert {path.name for path in temporary.iterdir()} == {"target", f"{PREFIX}link", f"{PREFIX}other"}
+
+
+def test_all_temporary_folders_of_a_process_hold_one_file_open():
+    first, second = make_temporary_folder(), make_temporary_folder()
+    assert first != second
+    assert first.parent == second.parent

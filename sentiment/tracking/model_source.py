@@ -17,7 +17,6 @@ from sentiment.tracking.runs import (
     find_folder,
     find_latest_run,
     find_stored_run,
-    make_temporary_folder,
 )
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE
 
@@ -167,7 +166,7 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
     from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered, find_trainer
 
     model, alias = parts["name"], parts["alias"] or CHAMPION
-    version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"], make_temporary_folder())
+    version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"])
     trainer = find_trainer(tracking_uri, model, version)
     return ModelSource(
         f"{model}, version {version}", bundle, run_id=trainer, store=tracking_uri, version=f"models:/{model}/{version}"

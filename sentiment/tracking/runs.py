@@ -19,7 +19,7 @@ from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError, first_line
 from sentiment.paths import expand_home
-from sentiment.scratch import Scratch
+from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.params import read_settings
@@ -134,7 +134,7 @@ class StoredRun:
     def _lack(self, what: str, remedy: str) -> TrackingError:
         return TrackingError(f"The run {self._describe()} has no {what}.", remedy)
 
-    def _fetch(self, what: str, fetch: Callable[[str, str, Path], Path | None], not_there: str) -> Path:
+    def _fetch(self, what: str, fetch: Callable[[str, str], Path | None], not_there: str) -> Path:
         """Fetch what a run's folder lacks from its store, into a temporary folder: who made room keeps it.
 
         `not_there` is the remedy where the store is all there is, and lacks it too.
@@ -149,7 +149,7 @@ class StoredRun:
         missing = "its folder was emptied"
         try:
             if self.store is not None and self.record.run_id is not None:
-                found = fetch(self.store, self.record.run_id, make_temporary_folder())
+                found = fetch(self.store, self.record.run_id)
                 if found is not None:
                     return found
         except TrackingError as error:
@@ -238,13 +238,6 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
         f"There is no finished run with a model under {multirun_dir}.",
         "train one first: python run.py; or name a model: --model RUN",
     )
-
-
-def make_temporary_folder() -> Path:
-    """Make a folder that is removed when the process ends."""
-    folder = Scratch().folder / "run"
-    folder.mkdir()
-    return folder
 
 
 def find_folder(name: str, multirun_dir: Path) -> Path | None:

@@ -115,7 +115,7 @@ def registered(multirun, monkeypatch):
     """Let the registry hold ``imdb`` with a champion, version 3; gives what it was asked for."""
     asked = []
 
-    def fetch(uri, name, alias, version, folder):
+    def fetch(uri, name, alias, version):
         asked.append((name, alias, version))
         if name != "imdb":
             raise TrackingError(f"no model {name}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,6 +21,7 @@ from mlflow.store.entities import PagedList
 
 from sentiment.config.identity import read_recorded
 from sentiment.errors import FailureKind, ModelFileError, TrackingError, explaining
+from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED
@@ -103,19 +105,18 @@ def read_text_artifact(uri: str, run_id: str, name: str) -> str | None:
         return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
 
 
-def fetch_predictions(uri: str, run_id: str, folder: Path) -> Path | None:
-    """Download ``predictions/test.npz`` into a folder, and return the file; None where the run has none.
+def fetch_predictions(uri: str, run_id: str) -> Path | None:
+    """Download ``predictions/test.npz`` into a temporary folder; None where the run has none.
 
     Raises:
         TrackingError: The store cannot be read.
     """
-    client, file = open_client(uri), folder / PREDICTIONS_FILE
+    client = open_client(uri)
     with reading(uri):
         known = {found.path for found in client.list_artifacts(run_id, str(Path(PREDICTIONS_FILE).parent))}
         if PREDICTIONS_FILE not in known:
             return None
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(folder))).replace(file)
+        return Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(make_temporary_folder())))
 
 
 @contextmanager
@@ -141,19 +142,22 @@ def find_model(client: MlflowClient, run: Run) -> LoggedModel | None:
     return max(ready, key=lambda model: model.creation_timestamp, default=None)
 
 
-def fetch_run_bundle(uri: str, run_id: str, folder: Path) -> Path | None:
-    """Download the bundle of the model that a run logged into a folder; None where it logged none.
+def fetch_run_bundle(uri: str, run_id: str) -> Path | None:
+    """Return the folder of the bundle of the model that a run logged, see `fetch_bundle`; None where it logged none.
 
     Raises:
         TrackingError: The store cannot be read, or does not know the run.
     """
     with _open_run(uri, run_id) as (client, run):
         model = find_model(client, run)
-        return None if model is None else fetch_bundle(uri, str(model.artifact_location), folder)
+        return None if model is None else fetch_bundle(uri, str(model.artifact_location))
 
 
-def fetch_bundle(uri: str, location: str, folder: Path) -> Path:
-    """Download the bundle of a logged model, without letting MLflow load the model.
+@cache
+def fetch_bundle(uri: str, location: str) -> Path:
+    """Download the bundle of a logged model into a temporary folder, without letting MLflow load the model.
+
+    Once per process: what was logged does not change, and a study asks for it with every trial.
 
     ``mlflow.pyfunc.load_model`` runs code that lies in the model, and for many flavours it unpickles. A bundle is
     weights and settings only, so that part alone is downloaded, and read by this package's own code.
@@ -161,13 +165,13 @@ def fetch_bundle(uri: str, location: str, folder: Path) -> Path:
     Args:
         uri: Tracking URI of the store, for models that lie on its server.
         location: URI of the model's files.
-        folder: Where to put the bundle's folder, which is returned.
 
     Raises:
         ModelFileError: It is no model of this project.
     """
     from mlflow.models import Model  # imports pandas: only where a model is fetched
 
+    folder = make_temporary_folder()
     flavors: dict[str, Any] = Model.load(str(_download(uri, f"{location}/{MLMODEL_FILE}", folder))).flavors
     artifacts = flavors.get("python_function", {}).get("artifacts") or {}
     path = artifacts.get("bundle", {}).get("path")

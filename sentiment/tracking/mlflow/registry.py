@@ -123,15 +123,14 @@ def find_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | 
         raise
 
 
-def fetch_registered(uri: str, name: str, alias: str, version: str | None, folder: Path) -> tuple[str, Path]:
-    """Download the bundle of a registered model; return the version, and the bundle's folder.
+def fetch_registered(uri: str, name: str, alias: str, version: str | None) -> tuple[str, Path]:
+    """Return the version of a registered model, and the folder of its bundle, see `fetch_bundle`.
 
     Args:
         uri: Tracking URI of the store, which holds the registry, too.
         name: Registered model.
         alias: Alias of the version, e.g. `CHAMPION`.
         version: Its number, which comes before the alias; None: that of the alias.
-        folder: Where to put the bundle.
 
     Raises:
         RegistryError: There is no such model or version.
@@ -151,7 +150,7 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None, folde
     with reading(uri):
         if location.startswith("models:/"):  # a version of a logged model
             location = client.get_logged_model(location.removeprefix("models:/")).artifact_location
-        return number, fetch_bundle(uri, location, folder)
+        return number, fetch_bundle(uri, location)
 
 
 def _suggest_names(client: MlflowClient, name: str) -> str:

@@ -190,7 +190,7 @@ def test_a_run_that_trained_on_says_so_in_mlflow_too(project, attempt):
     assert read_result(context.output_dir / "result.json").tags["trainer.trained_on"] == "2"
 
 
-def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt, tmp_path):
+def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt):
     overrides = ("tracking.log_model=true", "model.embedding_size=8", "model.heads=1", "model.depth=1")
     settings = project.settings(*overrides)
     tokenizer = train_tokenizer(["a good film", "a bad film"], "word", 50, 1, lowercase=True)
@@ -205,9 +205,10 @@ def test_the_model_in_mlflow_is_that_of_the_attempt_that_ended(project, attempt,
         attempt(*overrides, ending=ending, bundle=bundle)
         project.deliver()
         project.deliver()
-    fetched = fetch_run_bundle(project.uri, project.run().info.run_id, tmp_path)
+    fetched = fetch_run_bundle(project.uri, project.run().info.run_id)
     assert fetched is not None
     assert (fetched / WEIGHTS_FILE).read_bytes() == (bundle / WEIGHTS_FILE).read_bytes()
+    assert fetch_run_bundle(project.uri, project.run().info.run_id) == fetched, "a study asks with every trial"
 
 
 @pytest.mark.parametrize("longer", [None, "trainer.max_epochs=30"])
@@ -270,28 +271,25 @@ def test_an_untested_run_has_no_predictions_of_a_run_before_it(project, attempt,
         stored.read_test_predictions()
 
 
-def test_files_of_a_run_without_tracking_are_not_delivered_as_those_of_the_one_before(
-    project, attempt, tmp_path, caplog
-):
+def test_files_of_a_run_without_tracking_are_not_delivered_as_those_of_the_one_before(project, attempt, caplog):
     context = attempt("trainer.max_epochs=2", accuracy=0.25)
     (context.output_dir / "checkpoints").mkdir()
     (context.output_dir / "checkpoints/last.ckpt").touch()
     attempt("trainer.max_epochs=4", "tracking=none", accuracy=0.75)
     run = project.run()
     assert run.data.params["trainer.max_epochs"] == "2"
-    assert not fetch_predictions(project.uri, run.info.run_id, tmp_path)
+    assert not fetch_predictions(project.uri, run.info.run_id)
     assert "replaced files before MLflow had them" in caplog.text
 
 
 @pytest.mark.parametrize("longer", ["tracking=none", "tracking=mlflow"])
-def test_files_are_delivered_while_a_longer_run_has_not_replaced_them(project, attempt, tmp_path, longer):
+def test_files_are_delivered_while_a_longer_run_has_not_replaced_them(project, attempt, longer):
     context = attempt("trainer.max_epochs=2", accuracy=0.25)
     (context.output_dir / "checkpoints").mkdir()
     (context.output_dir / "checkpoints/last.ckpt").touch()
     attempt("trainer.max_epochs=4", longer, ending=KILLED)
     shorter = next(run for run in project.runs() if run.data.params["trainer.max_epochs"] == "2")
-    assert fetch_predictions(project.uri, shorter.info.run_id, tmp_path)
-    with np.load(tmp_path / "predictions/test.npz") as content:
+    with np.load(fetch_predictions(project.uri, shorter.info.run_id)) as content:
         assert content["probabilities"][0].tolist() == [0.75, 0.25]
 
 
@@ -365,5 +363,5 @@ def test_a_model_that_the_next_run_has_written_is_not_logged_as_that_of_the_one_
     bundle = save_bundle(project.output_dir() / "model", *made[0])
     attempt("tracking.log_model=true", bundle=bundle)
     save_bundle(bundle, *made[1])
-    assert fetch_run_bundle(project.uri, project.run().info.run_id, project.folder / "fetched") is None
+    assert fetch_run_bundle(project.uri, project.run().info.run_id) is None
     assert "replaced files before MLflow had them" in caplog.text

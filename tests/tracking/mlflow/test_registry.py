@@ -230,16 +230,16 @@ def test_a_try_is_never_registered(make_run, register, client):
     assert find_version(client, "reviews", CHAMPION) is None
 
 
-def test_what_a_model_has_is_told_where_it_has_not_what_was_asked_for(make_run, register, client, project, tmp_path):
+def test_what_a_model_has_is_told_where_it_has_not_what_was_asked_for(make_run, register, client, project):
     for value in (0.9, 0.8):
         register(make_run(), value)
     client.delete_registered_model_alias("reviews", CHAMPION)
     has = r"name what it has: reviews@challenger \(version 2\), reviews/2, reviews/1"
     for name, version in ((CHAMPION, None), (CHAMPION, "7")):
         with pytest.raises(RegistryError, match=rf"no model reviews, (champion|version 7)(.|\n)*-> {has}"):
-            fetch_registered(project.uri, "reviews", name, version, tmp_path)
+            fetch_registered(project.uri, "reviews", name, version)
     with pytest.raises(RegistryError, match="-> registered are reviews"):
-        fetch_registered(project.uri, "other", CHAMPION, None, tmp_path)
+        fetch_registered(project.uri, "other", CHAMPION, None)
     client.create_registered_model("empty")
     with pytest.raises(RegistryError, match="-> empty has no version"):
-        fetch_registered(project.uri, "empty", CHAMPION, None, tmp_path)
+        fetch_registered(project.uri, "empty", CHAMPION, None)
