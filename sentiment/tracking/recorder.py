@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import Protocol, cast
@@ -19,7 +18,7 @@ from sentiment.tracking.alive import RUN_FILE, Alive
 from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
-from sentiment.tracking.result_file import TRAINED_ON_TAG, read_result_of, write_result
+from sentiment.tracking.result_file import TRAINED_ON_TAG, amend_result, read_result_of
 from sentiment.training.reporter import Reporters
 from sentiment.training.result import CHECKPOINTS, RunResult
 
@@ -191,7 +190,7 @@ def _close(output_dir: Path, states: Collection[Status], ending: Ending, job: in
     record = read_result_of(output_dir)
     if record is None or record.status not in states or job not in (None, record.job_number):
         return False
-    write_result(output_dir, replace(record, status=ending.status, kind=ending.kind, reason=ending.reason))
+    amend_result(output_dir, status=ending.status, kind=ending.kind, reason=ending.reason)
     outbox = Outbox(output_dir)
     if outbox.is_used:
         from sentiment.tracking.mlflow.recorder import note_end

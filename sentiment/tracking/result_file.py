@@ -7,6 +7,7 @@ process it ran, and an interrupted sweep still has them. A process that is kille
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -186,6 +187,19 @@ def write_result(output_dir: Path, record: ResultRecord) -> None:
     file = output_dir / RESULT_FILE
     with writing(file):
         write_json(file, list_facts(record))
+
+
+def amend_result(output_dir: Path, **changes: Any) -> None:
+    """Change fields in ``result.json`` of a run that is over; it keeps its date, by which the latest run is found.
+
+    Raises:
+        TrackingError: The file is damaged, or the folder cannot be written.
+    """
+    file = output_dir / RESULT_FILE
+    record, found = read_result(file), file.stat()
+    write_result(output_dir, replace(record, **changes))
+    with writing(file):
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def list_facts(record: ResultRecord) -> dict[str, Any]:

@@ -101,6 +101,7 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_registered(project, m
     record = read_result(folder / "result.json")
     params = {**record.params, "tracking.uri": store.uri, "tracking.experiment": "sentiment"}
     write_result(folder, replace(record, params=params, tags={**record.tags, ADOPTED_TAG: "its own name"}))
+    os.utime(folder / "result.json", (1000, 1000))
     registered = []
 
     def register(uri, name, run_id, **options):
@@ -111,6 +112,7 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_registered(project, m
     main(["best", "sweep"])
     assert registered == [(store.uri, run_id)]
     assert read_result(folder / "result.json").run_id == run_id
+    assert (folder / "result.json").stat().st_mtime == 1000, "it is no later run for that"
 
 
 def test_a_sweep_that_is_not_there(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -268,11 +269,13 @@ def test_folder_and_mlflow_both_say_how_the_process_died(tmp_path):
     write_result(tmp_path / "0", make_record())
     Outbox(tmp_path / "0").begin(run.info.run_id, store.uri)
     Outbox(tmp_path / "0").note("tags", tags={"device": "cpu"})
+    os.utime(tmp_path / "0" / RESULT_FILE, (1000, 1000))
     close_abandoned(tmp_path / "0", "worker_died", "killed by SIGKILL")
     assert Deliverer(tmp_path).deliver()
 
     record = read_result(tmp_path / "0" / RESULT_FILE)
     assert (record.status, record.kind, record.reason) == ("FAILED", "worker_died", "killed by SIGKILL")
+    assert (tmp_path / "0" / RESULT_FILE).stat().st_mtime == 1000, "it is no later run for that"
     recorded = MlflowClient(tracking_uri=store.uri).get_run(run.info.run_id)
     assert recorded.info.status == "FAILED"
     assert recorded.data.tags["failure.reason"] == "killed by SIGKILL"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.mlflow.one_delivery import is_away
 from sentiment.tracking.mlflow.store import Store, open_client, reading
 from sentiment.tracking.mlflow.write import search_by_key
-from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, ResultRecord, read_result, write_result
+from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE, ResultRecord, amend_result, read_result
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def settle_adopted(record: ResultRecord, uri: str) -> str | None:
         return None
     run_id = str(runs[0].info.run_id)
     if record.folder is not None:
-        write_result(record.folder, replace(read_result(record.folder / RESULT_FILE), run_id=run_id))
+        amend_result(record.folder, run_id=run_id)
     return run_id
 
 
