@@ -18,7 +18,15 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TextIO
 
-from sentiment.errors import SIGHUP_EXIT_CODE, SIGTERM_EXIT_CODE, SentimentError, find_full_disk, require_posix
+from sentiment.errors import (
+    SIGHUP_EXIT_CODE,
+    SIGTERM_EXIT_CODE,
+    SentimentError,
+    describe_failure,
+    find_full_disk,
+    first_line,
+    require_posix,
+)
 from sentiment.format import mask_passwords
 
 OF_A_NAME = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -99,6 +107,12 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
         if isinstance(error, OSError) and error.filename is not None and error.errno in OF_A_NAME:
             name = str(error.filename)[:LONGEST_NAME]
             print(f"\n{name}: {error.strerror}\n  -> mind who owns it and what it is, or name another", file=sys.stderr)
+            return
+        if isinstance(error, Exception) and describe_failure(error).kind == "out_of_memory":
+            remedy = (
+                "lower the batch size (predict --batch-size, data.batch_size), or take another device: --device cpu"
+            )
+            print(f"\nOut of memory: {first_line(error)}\n  -> {remedy}", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):
             print("\nStopped by Ctrl-C.", file=sys.stderr)

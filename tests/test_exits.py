@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sentiment.exits import install_exits
 
@@ -40,6 +41,13 @@ def test_a_name_that_the_system_refuses_is_told_without_a_traceback(tell, tmp_pa
     )
     assert tell(tmp_path.read_text).startswith(f"\n{tmp_path}: Is a directory\n  -> ")
     assert "Traceback" in tell(Path("/nowhere/at/all").read_text)
+
+
+def test_a_text_that_does_not_fit_the_memory_is_told_without_a_traceback(tell):
+    told = tell(lambda: torch.empty(1 << 62, dtype=torch.uint8))
+    assert told.startswith("\nOut of memory: ")
+    assert told.endswith("with more memory\n")
+    assert "Traceback" not in told
 
 
 PRINTS = """
