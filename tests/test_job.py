@@ -147,6 +147,17 @@ def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, m
     assert all(fault.remedy and "->" not in fault.remedy for fault in faults)
 
 
+@pytest.mark.parametrize(("data", "is_told"), [("hub", True), ("imdb", False), ("synthetic", False)])
+def test_teachers_with_nothing_to_answer_are_a_fault_before_anything_starts(tmp_path, data, is_told):
+    here = ["data.repository=a/b", "data.train_split=train", f"data.revision={'0' * 40}"] if data == "hub" else []
+    here += ["data.unlabelled_size=9"] if data == "synthetic" else []
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        teachers = "trainer.teachers=[models:/a@champion]"
+        settings = read_settings(compose("config", ["model=rnn", f"data={data}", *here, teachers]), tmp_path)
+    problems = [fault.problem for fault in find_missing_models(settings)]
+    assert problems == (["they answer reviews without labels, and data=hub has none"] if is_told else [])
+
+
 def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
     record = ResultRecord("a", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params={"trainer.debug": "fast"})

@@ -51,6 +51,7 @@ class Rules:
     methods: tuple[str, ...]  # by what its class is known
     form: str  # what its class is
     shared_files: tuple[str, ...]  # files of conf/ in which the keys of `base` start, a later one over an earlier one
+    joint: tuple[str, ...] = ()  # methods that its class has all or none of
 
 
 RULES: dict[Kind, Rules] = {
@@ -69,6 +70,7 @@ RULES: dict[Kind, Rules] = {
         methods=("describe", "fingerprint", "load"),
         form="Source, see sentiment/data/reviews.py",
         shared_files=("reviews.yaml",),
+        joint=("fingerprint_unlabelled", "load_unlabelled"),
     ),
     "tracking": Rules(
         decorator="add_tracker",
@@ -296,7 +298,9 @@ def _check(option: Option, target: type) -> None:
         raise ExtensionError(
             f"{_show(file)} comes before {group}={name}, and says nothing of it", f"name: {name} in it, or another name"
         )
-    absent = [method for method in rules.methods if not callable(getattr(target, method, None))]
+    own = {method for method in (*rules.methods, *rules.joint) if callable(getattr(target, method, None))}
+    needed = (*rules.methods, *(rules.joint if own.intersection(rules.joint) else ()))
+    absent = [method for method in needed if method not in own]
     if absent:
         raise ExtensionError(f"{target.__name__} has no {', '.join(absent)}", f"write it: {group} takes a {rules.form}")
     _check_constructor(option, target)

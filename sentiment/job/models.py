@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from sentiment.config.option import find_option
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault, ModelFileError, SentimentError
 
@@ -22,9 +23,13 @@ def list_models(settings: Settings) -> list[tuple[str, str]]:
 
 
 def find_missing_models(settings: Settings) -> list[Fault]:
-    """Return a fault for each trained model that does not exist."""
+    """Return a fault for each trained model that does not exist, and one for teachers that have nothing to answer."""
     uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
     faults = [_explain_missing(key, name, uri, is_try) for key, name in list_models(settings)]
+    if settings.trainer.teachers is not None and not hasattr(find_option(settings.data).load(), "load_unlabelled"):
+        problem = f"they answer reviews without labels, and data={settings.data.name} has none"
+        remedy = "leave them out, or take data that has: data=imdb, or data=files data.unlabelled_path=FILE"
+        faults.append(Fault("trainer.teachers", problem, remedy))
     return [fault for fault in faults if fault is not None]
 
 

@@ -343,6 +343,14 @@ def test_a_source_without_its_methods_is_explained(write):
     assert "sentiment/data/reviews.py" in remedy
 
 
+@pytest.mark.parametrize("method", ["fingerprint_unlabelled", "load_unlabelled"])
+def test_a_source_with_half_of_what_reviews_without_labels_take_is_explained(write, method):
+    """It counted as one without any, and `pretrain` learned from the labelled texts alone."""
+    [(_, problem, remedy)] = read_faults(write(words=WORDS.replace(f"def {method}", "def other")))
+    assert f"Words has no {method}" in problem
+    assert "sentiment/data/reviews.py" in remedy
+
+
 def test_a_tracker_without_its_methods_is_explained(write):
     [(_, problem, remedy)] = read_faults(write(diary=TRACKER.replace("def close", "def shut")))
     assert "Diary has no close" in problem
