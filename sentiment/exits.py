@@ -108,10 +108,8 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
             name = str(error.filename)[:LONGEST_NAME]
             print(f"\n{name}: {error.strerror}\n  -> mind who owns it and what it is, or name another", file=sys.stderr)
             return
-        if isinstance(error, Exception) and describe_failure(error).kind == "out_of_memory":
-            remedy = (
-                "lower the batch size (predict --batch-size, data.batch_size), or take another device: --device cpu"
-            )
+        if describe_failure(error).kind == "out_of_memory":
+            remedy = "lower the batch size (--batch-size, data.batch_size), or take a device with more memory"
             print(f"\nOut of memory: {first_line(error)}\n  -> {remedy}", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):
