@@ -83,7 +83,7 @@ def train_on_devices(
     Arguments, result and errors are those of `train_and_test`.
 
     Raises:
-        ConfigError: A split has fewer reviews than there are devices.
+        ConfigError: A split has fewer reviews than there are devices, or the network cannot be trained on several.
         ReplicaError: A process of the run died; the same call goes on from the last checkpoint.
     """
     trainer = settings.trainer

@@ -43,6 +43,14 @@ class Masking(Plain):
         return self.head((seen * mask.unsqueeze(-1)).sum(1))
 
 
+class Normed(Plain):
+    """Takes the means of a batch."""
+
+    def __init__(self, vocabulary_size: int, classes: int, embedding_size: int) -> None:
+        super().__init__(vocabulary_size, classes, embedding_size)
+        self.head = nn.Sequential(nn.BatchNorm1d(embedding_size), self.head)
+
+
 class Reading(Plain):
     """Reads numbers of a tensor while it is built."""
 

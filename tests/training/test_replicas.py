@@ -23,7 +23,8 @@ from sentiment.data.batching import Item, collate
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, Fault, NonFiniteLossError, RunPaused, RunPruned
 from sentiment.training.replicas import ReplicaError, attend, make_picklable, train_on_devices, write_srun
-from sentiment.training.run import build_module
+from sentiment.training.run import build_module, train_replica
+from tests.models.own import Normed, registered
 
 # One review is left for the last batch of an epoch and of the test, so that replicas go without a share of it.
 UNEVEN = ("data.batch_size=49", "data.test_size=99", "model.dropout=0", "model.word_dropout=0", "trainer.patience=null")
@@ -91,6 +92,14 @@ def test_a_split_with_fewer_reviews_than_devices_is_refused(small_settings, smal
     settings = small_settings("model=rnn", "trainer.devices=61", "data.batch_size=64")
     with pytest.raises(ConfigError, match="61 devices in all, and one of the splits that the run reads has 60 reviews"):
         train_on_devices(settings, small_corpus, tmp_path, reporter)
+
+
+def test_a_network_that_takes_the_means_of_whole_batches_is_refused(small_settings, small_corpus, reporter, tmp_path):
+    given = small_corpus, tmp_path, reporter, None, None, None
+    with registered(Normed):
+        with pytest.raises(ConfigError, match=r"2 devices in all, and head\.0 of the network, a batch norm, needs"):
+            train_replica(small_settings("model=rnn", "trainer.devices=2"), *given, may_train_on=True)
+        assert train_replica(small_settings("model=rnn", "trainer.max_epochs=1"), *given, may_train_on=True)
 
 
 def test_the_test_split_of_a_run_that_leaves_it_alone_may_be_smaller(
