@@ -12,16 +12,21 @@ from sentiment.paths import expand_home
 
 
 class CollectPairs(argparse.Action):
-    """Collects the ``KEY=VALUE`` of a flag that may be repeated; a key that is given twice is refused."""
+    """Collects the ``KEY=VALUE`` of a flag that may be repeated; a key that is given twice is refused.
 
-    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
+    `at_last`: keys may hold the sign, too, so that the last one separates.
+    """
+
+    def __init__(self, option_strings: list[str], dest: str, *, at_last: bool = False, **rest: Any) -> None:
         super().__init__(option_strings, dest, default={}, **rest)
+        self._at_last = at_last
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: object = None
     ) -> None:
         """Take one more."""
-        key, separator, value = str(values).partition("=")
+        text = str(values)
+        key, separator, value = text.rpartition("=") if self._at_last else text.partition("=")
         pairs = getattr(namespace, self.dest)
         if not separator or not key.strip():
             raise argparse.ArgumentError(self, f"{values!r} is not {self.metavar}")

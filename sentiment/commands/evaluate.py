@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         action=CollectPairs,
+        at_last=True,
         metavar="LABEL=CLASS",
         help="class of the model that a label stands for (pos=positive); LABEL= leaves its reviews out",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -100,9 +100,10 @@ def _match(
     class_names: Sequence[str],
     label_map: Mapping[str, str],
 ) -> LabelledReviews:
-    classes = {label: label for label in class_names} | dict(label_map)
-    index = {label: position for position, label in enumerate(class_names)}
     counts = Counter(labels)
+    label_map = _split_again(label_map, counts, class_names)
+    classes = {label: label for label in class_names} | label_map
+    index = {label: position for position, label in enumerate(class_names)}
     wrong = sorted(label for label in counts if classes.get(label) is None)
     aims = sorted({target for target in label_map.values() if target and target not in index})
     unused = sorted(set(label_map) - set(counts))
@@ -126,3 +127,20 @@ def _match(
         raise DataError(f"{name} holds no labelled review.", "give a file with at least one")
     indices = np.array([index[classes[labels[row]]] for row in rows], dtype=np.int64)
     return LabelledReviews(name, short_name, [texts[row] for row in rows], indices, rows, len(texts) - len(rows))
+
+
+def _split_again(label_map: Mapping[str, str], labels: Collection[str], class_names: Sequence[str]) -> dict[str, str]:
+    """Return the class of each label, where LABEL=CLASS was split at its last sign and a class holds one.
+
+    Raises:
+        DataError: A label has two classes then.
+    """
+    found: dict[str, str] = {}
+    for label, target in label_map.items():
+        parts = f"{label}={target}".split("=")
+        ways = [("=".join(parts[:cut]), "=".join(parts[cut:])) for cut in range(len(parts) - 1, 0, -1)]
+        fitting = [way for way in ways if way[0] in labels and way[1] in ("", *class_names)]
+        label, target = (fitting or ways)[0]
+        if found.setdefault(label, target) != target:
+            raise DataError(f"--label gives {label} two classes, {found[label]} and {target}", "leave one of them out")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sentiment.__main__ import build_parser
 from sentiment.config.command_line import compose_settings
 from sentiment.data.labelled import read_data_set, read_labelled_file
 from sentiment.errors import DataError
@@ -52,6 +53,16 @@ def test_what_is_no_class_is_refused_with_the_classes(reviews, label_map, proble
     with pytest.raises(DataError, match=problem) as caught:
         read_labelled_file(reviews, CLASSES, label_map)
     assert "its classes are negative, positive" in str(caught.value)
+
+
+def test_signs_in_labels_and_classes_are_told_from_the_one_between_them(tmp_path):
+    path, classes = tmp_path / "reviews.csv", ("negative", "c=1")
+    path.write_text("text,label\na film,a=b\nno film,a=c\nso so,=\nfine,pos\n")
+    given = ["a=b=negative", "a=c=c=1", "==", "pos=c=1"]
+    options = build_parser().parse_args(["evaluate", "--file", "x", *(f"--label={one}" for one in given)])
+    assert read_labelled_file(path, classes, options.label).labels.tolist() == [0, 1, 1]
+    with pytest.raises(DataError, match="gives pos two classes, c=1 and negative"):
+        read_labelled_file(path, classes, {**options.label, "pos": "negative"})
 
 
 def test_other_columns_and_bad_records_are_told(reviews):
