@@ -128,13 +128,20 @@ def identify(settings: Settings, fingerprint: str, *, whatever: str | None = Non
     """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name.
 
     Runs that differ in the settings under `whatever` are the same, but not in its option (``optimizer.name``).
-    `is_earlier`: as an earlier version did, see `HASHED`.
+    `is_earlier`: as an earlier version did, see `HASHED`; it left the project's folder in lists, e.g. of teachers.
     """
     flat = flatten(settings.model_dump(mode="json"))
     hashed = {key: flat[key] if is_earlier else value for key, value in HASHED.items()}
     kept = {
-        key: write_portable(value) if isinstance(value, str) else value
+        key: value if is_earlier and isinstance(value, list) else _make_portable(value)
         for key, value in (keep_determining(flat) | hashed).items()
         if whatever is None or not key.startswith(f"{whatever}.") or key == f"{whatever}.name"
     }
     return digest_json([kept, fingerprint])
+
+
+def _make_portable(value: Any) -> Any:
+    """Return the value of a setting free of the project's folder."""
+    if isinstance(value, list):
+        return [_make_portable(item) for item in value]
+    return write_portable(value) if isinstance(value, str) else value

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sentiment.config import home
 from sentiment.config.identity import identify, keep_determining, leave_out_added, read_recorded, simplify
 from sentiment.config.option import OPTIONS
 from sentiment.config.reading import read_settings as read_composed
@@ -120,6 +121,19 @@ def test_a_group_that_was_left_out_is_null_and_one_that_is_chosen_has_keys(compo
     assert (flat["pretrain.name"], "pretrain" in flat) == (option, False)
     assert read_settings(flat) == settings
     assert identify(settings, "data") != identify(without, "data")
+
+
+@pytest.mark.parametrize("named", ["trainer.init_from={}/multirun/a", "trainer.teachers=[{}/multirun/a,b]"])
+def test_a_run_is_the_same_when_the_project_has_moved_with_its_models(compose_config, tmp_path, monkeypatch, named):
+    def identify_in(folder, **options):
+        monkeypatch.setattr(home, "PROJECT_DIR", folder)
+        key = named.format(folder)
+        config = compose_config("model=rnn", "data.name=synthetic", "data.unlabelled_size=9", key)
+        return identify(read_composed(config, tmp_path), "data", **options)
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert identify_in(here) == identify_in(there)
+    assert (identify_in(here, is_earlier=True) == identify_in(there, is_earlier=True)) is ("init_from" in named)
 
 
 def test_a_study_compares_settings_without_keys_that_say_nothing(compose_config):
