@@ -8,6 +8,7 @@ import multiprocessing
 import re
 import shutil
 import sys
+import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.pretraining.run import place_words
 from sentiment.search.study.current import running
 from sentiment.tracking import runs
+from sentiment.tracking.alive import RUN_FILE, Alive
 from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.model_source import find_model_source
@@ -409,6 +411,29 @@ def test_a_job_that_slurm_starts_again_after_its_end_keeps_its_result(monkeypatc
     assert run_job(SimpleNamespace(settings=settings)) == (0.7,)
 
 
+def test_a_job_takes_the_result_of_an_earlier_process_that_comes_to_its_end_only_now(tmp_path, monkeypatch):
+    """It was taken for dead: its node was cut off from the storage for a time, not from the folder."""
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["tracking=none"]), tmp_path)
+    record = ResultRecord(
+        "a run", "transformer", "RUNNING", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),
+        metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
+    )  # fmt: skip
+    write_result(tmp_path, record)
+    earlier = Alive(tmp_path, RUN_FILE)
+
+    def end_it(seconds):
+        write_result(tmp_path, replace(record, status="FINISHED"))
+        earlier.end()
+
+    monkeypatch.setattr(time, "sleep", end_it)
+    monkeypatch.setattr(job, "train", lambda run, trial: pytest.fail("it was trained again"))
+    trial, run = Trial(), SimpleNamespace(settings=settings, output_dir=tmp_path, job_number=0)
+    trial.attempt, trial.stopped_early = 2, lambda share: None
+    with running(trial):
+        assert run_job(run)[0] == trial.described["val/accuracy"] == 0.5
+
+
 @pytest.mark.parametrize("debug", [None, "fast", "nans"])
 def test_a_result_of_the_same_data_is_taken_and_one_of_others_is_not(tmp_path, debug, caplog):
     small = ["data.train_size=64", "data.test_size=32", f"data.cache_dir={tmp_path}/cache", "tracking=none"]
@@ -421,7 +446,7 @@ def test_a_result_of_the_same_data_is_taken_and_one_of_others_is_not(tmp_path, d
         "a run", "transformer", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings),
         tags={FINGERPRINT_TAG: corpus.fingerprint}, metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
     )  # fmt: skip
-    run = SimpleNamespace(settings=settings, output_dir=tmp_path)
+    run = SimpleNamespace(settings=settings, output_dir=tmp_path, job_number=0)
     write_result(tmp_path, record)
     assert job.read_earlier(run)["val/accuracy"] == 0.5
     other = f"{corpus.fingerprint[:-1]}{'0' if corpus.fingerprint[-1] != '0' else '1'}"
@@ -449,7 +474,7 @@ def test_a_result_of_other_models_or_texts_behind_the_names_is_not_taken(tmp_pat
         "a run", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00", params=flatten_settings(settings), tags=tags,
         metrics={"val/accuracy": 0.5}, parameters=1, seconds=1.0,
     )  # fmt: skip
-    run = SimpleNamespace(settings=settings, output_dir=tmp_path)
+    run = SimpleNamespace(settings=settings, output_dir=tmp_path, job_number=0)
     write_result(tmp_path, record)
     assert job.read_earlier(run)["val/accuracy"] == 0.5
     shutil.rmtree(tmp_path / "cache")

@@ -72,13 +72,18 @@ def count_share(run: RunContext) -> float:
 def read_earlier(run: RunContext) -> dict[str, float] | None:
     """Read the numbers of a job that ended, but whose process was killed before it told the study; None: it has none.
 
+    A process that still works at it, e.g. on a node that was cut off, is waited for.
+
     Raises:
         RunPruned: The study had ended it early.
+        TrackingError: It is no job, and another process works in its folder.
     """
+    from sentiment.tracking.alive import RUN_FILE, Alive
     from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import read_ended
     from sentiment.training.result import describe_outcome
 
+    Alive(run.output_dir, RUN_FILE, waits=run.job_number is not None).end()
     record = read_ended(run.output_dir, flatten_settings(run.settings))
     if record is not None and _has_read_others(record, run.settings):
         log.warning("%s holds a result of other data; it is not taken.", run.output_dir)
