@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -37,12 +38,15 @@ from sentiment.search.frozen import FrozenRepository
 
 register_resolvers()
 
+gc.disable()  # while all that tests import is; see `pytest_collection_finish`
+
 savefig = Figure.savefig
 compose_config_from_defaults_list = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
 def pytest_collection_finish() -> None:
     """Look for garbage among what tests make, and seldom: a fifth of their time went into looking at all imports."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 10, 200)
@@ -198,6 +202,17 @@ def _drawn_roughly() -> Iterator[None]:
 def _drawn_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn as they are for people, for tests that look at them."""
     monkeypatch.setattr(Figure, "savefig", savefig)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _schema_read_once() -> Iterator[None]:
+    """MLflow loads all its migrations for each database that it opens, to learn which is the last."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "mlflow" in sys.modules:
+            from mlflow.store.db import utils
+
+            patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
+        yield
 
 
 @pytest.fixture(scope="session")

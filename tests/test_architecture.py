@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ PACKAGE_DIR = PROJECT_DIR / "sentiment"
 SOURCES = sorted(PACKAGE_DIR.rglob("*.py"))
 
 
+@cache
 def read_imports(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -127,6 +129,7 @@ def name_module(path: Path) -> str:
 MODULES = {name_module(path): path for path in SOURCES}
 
 
+@cache
 def read_own_imports(path: Path) -> set[str]:
     """Return the project's modules that a file imports, wherever in it: late ones and those for types too."""
     found: set[str] = set()

@@ -12,8 +12,9 @@ import inspect
 import os
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,8 +35,6 @@ from sentiment import private
 from sentiment.config.home import PROJECT_DIR
 
 PACKAGE_DIR = PROJECT_DIR / "sentiment"
-SOURCES = sorted(PACKAGE_DIR.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 CONF = str(PROJECT_DIR / "tests" / "search" / "toy" / "conf")
 
 
@@ -283,21 +282,27 @@ def read(file: str) -> str:
     return (PACKAGE_DIR / file).read_text(encoding="utf-8")
 
 
-def list_users(name: str) -> list[str]:
-    """List the files that import a name from `sentiment.private`."""
-    return [
-        path.relative_to(PROJECT_DIR).as_posix()
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "sentiment.private"
-        if name in {alias.name for alias in node.names}
-    ]
+@cache
+def read_trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE_DIR.rglob("*.py"))}
+
+
+@cache
+def list_users() -> dict[str, list[str]]:
+    """List the files that import each name from `sentiment.private`."""
+    users = defaultdict(list)
+    for path, tree in read_trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "sentiment.private":
+                for alias in node.names:
+                    users[alias.name].append(path.relative_to(PROJECT_DIR).as_posix())
+    return users
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_what_is_not_promised_still_holds(name: str):
     package, check = CHECKS[name]
-    users = list_users(name)
+    users = list_users()[name]
     assert users, f"nobody needs {name}: remove it"
     try:
         check()
@@ -307,7 +312,7 @@ def test_what_is_not_promised_still_holds(name: str):
 
 
 def test_everything_private_has_a_check():
-    tree = TREES[PACKAGE_DIR / "private.py"]
+    tree = read_trees()[PACKAGE_DIR / "private.py"]
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     names |= {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
     assert names == set(CHECKS)
@@ -349,7 +354,9 @@ def find_foreign_private(tree: ast.Module) -> list[str]:
 
 
 def test_nothing_else_touches_what_is_private_elsewhere():
-    found = {path.relative_to(PROJECT_DIR).as_posix(): find_foreign_private(tree) for path, tree in TREES.items()}
+    found = {
+        path.relative_to(PROJECT_DIR).as_posix(): find_foreign_private(tree) for path, tree in read_trees().items()
+    }
     assert {path for path, names in found.items() if names} == {"sentiment/private.py"}, found
 
 
@@ -362,7 +369,7 @@ def test_private_things_are_found():
 def test_no_class_of_ours_takes_part_in_the_private_affairs_of_its_base():
     """Neither reads what its base keeps for itself nor takes its place."""
     wrong = []
-    for path, tree in TREES.items():
+    for path, tree in read_trees().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.ClassDef) or not (names := list_private(node)):
                 continue
