@@ -440,7 +440,9 @@ class TrainerSettings(Group):
         default=1, ge=1, le=1024, description="Devices of one run, on each node: every batch is shared out among them."
     )
     nodes: int = Field(default=1, ge=1, le=1024, description="Nodes of one run, in an allocation of Slurm.")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(description="Lightning's name of the precision.")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
+        description="Lightning's name of the precision of a run and its figures; the trained model answers in 32 bits."
+    )
     max_epochs: int = Field(ge=1, le=100_000, description="Passes over the training reviews at most.")
     validations_per_epoch: int = Field(ge=1, le=1000, description="Validations spread evenly over an epoch.")
     patience: int | None = Field(

@@ -84,6 +84,8 @@ def analyse_run(
     reviews, class_names = read_split_texts(data, split, _read_fingerprint(run))
     if stored is None:
         probabilities, source = predictor.predict(reviews.texts).probabilities, "predicted now, with the stored model"
+        if (precision := settings.trainer.precision) != "32-true":
+            source += f" at 32-true; the run's own figures are of {precision}"
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
         probabilities, source = stored.probabilities, "as the run stored them"
