@@ -18,7 +18,7 @@ from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
-from sentiment.search.space.parameters import name_key
+from sentiment.search.space.parameters import name_key, show_values, write_value
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import refuse_other_data
 from sentiment.search.study.limits import list_undescribed
@@ -174,8 +174,8 @@ class JobPlanner:
         try:
             return self._plan(claimed, repeat)
         except (*COMPOSE_ERRORS, ConfigError, DataError, ModelFileError) as error:
-            values = " ".join(self._search.to_overrides(claimed.values))
-            raise PlanError(f"no job can be made of {values} ({_tell_reason(error)})", _find_remedy(error)) from error
+            values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(claimed.values).items())
+            raise PlanError(f"{_tell_reason(error)}: no job can be made of {values}", _find_remedy(error)) from error
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         search, seed_key = self._search, self._search.repeats.seed_key
