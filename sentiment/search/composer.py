@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution
 
-from sentiment.composing import MergingComposer
+from sentiment.composing import MergingComposer, without_hydra
 from sentiment.flat import flatten, is_within
 from sentiment.paths import write_portable
 from sentiment.search.space.parameters import Space
@@ -52,7 +52,7 @@ class Composer:
         self.simplify = simplify or dict
         self._home = home
         self._parser = OverridesParser.create(config_loader=loader)
-        self._merging = MergingComposer(self.compose_slowly, self._is_group)
+        self._merging = MergingComposer(self.compose_slowly, self.is_group)
         self._groups: dict[str, bool] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
@@ -95,7 +95,8 @@ class Composer:
             return dict(settings)
         return {key: write_portable(text, self._home) for key, text in settings.items()}
 
-    def _is_group(self, key: str) -> bool:
+    def is_group(self, key: str) -> bool:
+        """Return whether a key is a config group with options."""
         if key not in self._groups:
             self._groups[key] = "." not in key and bool(self.loader.get_group_options(key))
         return self._groups[key]
@@ -125,11 +126,8 @@ class SharedSettings:
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
-        overrides = (*self._choose(chosen).values(), *self.space.shared)
-        if overrides not in self._composed:  # trials of another study have few different options
-            self._composed[overrides] = self.composer.compose(overrides)
-        config = self._composed[overrides]
+        """Return the settings of keys with the options `chosen`, the others apart; keys that are nowhere lack."""
+        config = self._compose(chosen)
         choices = config.hydra.runtime.choices  # not those of the sweep, which know nothing of what `params` fix
         known = [key for key in keys if key not in self._groups or self._has_default(key)]
         found = {
@@ -140,53 +138,92 @@ class SharedSettings:
     def describe(self) -> dict[str, str]:
         """Resolve what the trials share.
 
-        That is the base configuration less what is searched; and of a searched config group, what each option says.
+        That is the base configuration less what is searched; and of a searched config group, what each option says,
+        within the group and elsewhere (``# @package``, defaults that it overrides).
         """
-        searched = {parameter.key.lstrip("+") for parameter in self.space.parameters}
-        needed = self._choose({})
-        settings = {key: value for key, value in self._resolve(needed).items() if not is_within(key, searched)}
-        for group, options in self._groups.items():
-            for line in (f"{group}={option}" for option in options):
+        searched, ignored = {parameter.key.lstrip("+") for parameter in self.space.parameters}, self.composer.ignored
+        settings = {key: value for key, value in self._base[1].items() if not is_within(key, {*searched, *ignored})}
+        for group, tables in self._tables.items():
+            apart = {*searched, *ignored} - self._groups.keys()
+            elsewhere = _find_set([self._base[0], *(written for written, _ in tables.values())], group)
+            for option, (_, resolved) in tables.items():
                 settings |= {
-                    f"{key} ({line})": value
-                    for key, value in self._resolve({**needed, group: line}).items()
-                    if key.startswith(f"{group}.") and key not in searched
+                    f"{key} ({group}={option})": value
+                    for key, value in resolved.items()
+                    if (key.startswith(f"{group}.") and key not in searched and not is_within(key, ignored))
+                    or (is_within(key, elsewhere) and not is_within(key, apart))
                 }
         return settings
+
+    def list_options(self) -> dict[str, str]:
+        """Return the option of every config group that is not searched."""
+        choices = self._compose({}).hydra.runtime.choices
+        own = [str(group) for group in choices if not str(group).startswith("hydra/") and group not in self._groups]
+        return {group: str(choices[group]) for group in own if not OmegaConf.is_missing(choices, group)}
 
     @cached_property
     def keys_of_groups(self) -> dict[str, list[str]]:
         """The searched config groups that are not ignored, each with the keys that its options set differently."""
         found = {}
-        for group, options in self._groups.items():
+        for group, options in self._tables.items():
             if is_within(group, self.composer.ignored):
                 continue
-            tables = [self._resolve({**self._choose({}), group: f"{group}={option}"}, [group]) for option in options]
-            tables = [table for table in tables if group not in table]  # pretrain=none has no keys
+            elsewhere = _find_set([written for written, _ in options.values()], group)
+            tables = [
+                resolved for _, resolved in options.values() if group not in resolved
+            ]  # pretrain=none has no keys
             keys = {key for table in tables for key in table if is_within(key, [group])}
-            found[group] = [key for key in sorted(keys) if len({table.get(key) for table in tables}) > 1]
+            within = [key for key in sorted(keys) if len({table.get(key) for table in tables}) > 1]
+            found[group] = [*within, *sorted(elsewhere)]
         return found
 
-    def _resolve(self, chosen: Mapping[str, str], drawn: Collection[str] = ()) -> dict[str, str]:
-        return self.composer.resolve(self.composer.compose([*chosen.values(), *self.space.shared]), drawn)
+    @cached_property
+    def _base(self) -> tuple[dict[str, Any], dict[str, str]]:
+        return self._read_whole({})
+
+    @cached_property
+    def _tables(self) -> dict[str, dict[str, tuple[dict[str, Any], dict[str, str]]]]:
+        """What every option of the searched config groups composes to: as it is written, and resolved."""
+        return {
+            group: {option: self._read_whole({group: option}) for option in options}
+            for group, options in self._groups.items()
+        }
+
+    def _read_whole(self, chosen: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the settings as they are written, and resolved; what is ignored is among them."""
+        config = self._compose(chosen)
+        written = flatten(cast(dict[str, Any], OmegaConf.to_container(without_hydra(config), resolve=False)))
+        return written, self.composer.resolve(config, list(map(str, config)))
+
+    def _compose(self, chosen: Mapping[str, str]) -> DictConfig:
+        overrides = (*self._choose(chosen).values(), *self.space.shared)
+        if overrides not in self._composed:  # trials of another study have few different options
+            self._composed[overrides] = self.composer.compose(overrides)
+        return self._composed[overrides]
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""
         return {
-            group: f"{group}={chosen[group] if chosen.get(group) in options else options[0]}"
-            for group, options in self._groups.items()
-            if chosen.get(group) in options or not self._has_default(group)
+            group: lines.get(chosen.get(group, ""), next(iter(lines.values())))
+            for group, lines in self._groups.items()
+            if chosen.get(group) in lines or not self._has_default(group)
         }
 
     def _has_default(self, group: str) -> bool:
         return not OmegaConf.is_missing(self.config.hydra.runtime.choices, group)
 
-    @property
-    def _groups(self) -> dict[str, Sequence[Any]]:
-        """The options of the config groups that are searched."""
-        groups = list(self.config.hydra.runtime.choices)
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, str]]:
+        """The config groups that are searched, each with its options, and the overrides that choose them."""
         return {
-            item.key: item.distribution.choices
+            item.key.lstrip("+"): {str(option): f"{item.key}={option}" for option in item.distribution.choices}
             for item in self.space.parameters
-            if item.key in groups and isinstance(item.distribution, CategoricalDistribution)
+            if isinstance(item.distribution, CategoricalDistribution)
+            and (item.key in self.config.hydra.runtime.choices or self.composer.is_group(item.key.lstrip("+")))
         }
+
+
+def _find_set(tables: Sequence[Mapping[str, Any]], group: str) -> set[str]:
+    """Return the keys outside of a config group that some of its options set, by what all of them compose to."""
+    keys = {key for table in tables for key in table if not is_within(key, [group])}
+    return {key for key in keys if len({repr(table.get(key, _NOWHERE)) for table in tables}) > 1}

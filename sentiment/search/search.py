@@ -303,6 +303,7 @@ class Search:
         return Definition(
             space=self.space.describe(),
             settings={**self.settings.describe(), **limits},
+            options=self.settings.list_options(),
             directions=self.options.direction,
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),

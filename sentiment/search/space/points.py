@@ -157,12 +157,23 @@ class PointReader:
 
     def _find(self, parameter: Parameter, settings: Mapping[str, str]) -> str | None:
         key = name_key(parameter.name)
-        branch = (
-            ""
-            if parameter.condition is None
-            else f"{key} ({name_key(parameter.condition[0])}={parameter.condition[1]})"
-        )
-        return settings.get(key, self.defaults.get(branch, self.defaults.get(key)))
+        return settings[key] if key in settings else find_default(key, self.defaults, {**self.defaults, **settings})
+
+
+def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
+    """Return what a trial had of a key before it was searched: what its option of a group set, else all had the same.
+
+    Args:
+        key: The key.
+        defaults: What the definition of the study keeps of such keys; of options, as ``key (group=option)``.
+        settings: What the trial had of other keys.
+    """
+    for name, text in defaults.items():
+        if name.startswith(f"{key} ("):
+            group, _, option = name[len(key) + 2 : -1].partition("=")
+            if settings.get(group) in (option, write_setting(option)):
+                return text
+    return defaults.get(key)
 
 
 def _list_drawn(trial: FrozenTrial) -> dict[str, Any]:

@@ -7,7 +7,6 @@ trial has are run. Another sampler or pruner is logged. Any other change is refu
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -32,7 +31,9 @@ class Definition:
     """What a study is about."""
 
     space: Mapping[str, str]  # parameters, as `Space.describe` tells them
-    settings: Mapping[str, str]  # resolved settings that are the same in all trials, flattened
+    # Resolved settings that are the same in all trials, flattened; and what the options of a searched config group set,
+    # as ``key (group=option)``.
+    settings: Mapping[str, str]
     directions: Sequence[str]  # direction of every objective
     repeats: str  # seeds of every point, and how they are combined
     objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
@@ -45,6 +46,9 @@ class Definition:
     constraints: Sequence[str] = ()
     # How it is searched: sampler, pruner, their keys, and margin; empty: an earlier version did not keep it.
     way: Mapping[str, str] = field(default_factory=dict)
+    # The option of every config group that is not searched; None: an earlier version, which told of an option only what
+    # it sets within its group.
+    options: Mapping[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -62,19 +66,37 @@ class Definition:
         options = {key: option for key in keys if (option := self._find_option(key, stored.settings)) is not None}
         return replace(
             self,
+            settings={**self._keep_told(stored), **self.settings},
             defaults={**self.defaults, **found, **options, **stored.defaults},
             names=stored.names,
             has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
         )
 
+    def _keep_told(self, stored: Definition) -> dict[str, str]:
+        """Return what options set elsewhere that were searched: one may be fixed now, and another later."""
+        kept = {}
+        for name, (key, group, option) in stored.list_told().items():
+            is_fixed = (self.options or {}).get(group) == option
+            if not is_within(key, [group]):
+                kept[name] = self.settings.get(key, stored.settings[name]) if is_fixed else stored.settings[name]
+        return kept
+
+    def list_told(self) -> dict[str, tuple[str, str, str]]:
+        """Return what is told of options: its name in the settings, with the key, the group and the option."""
+        groups = {name_key(name) for name in (*self.space, *self.names)}
+        split = {name: name.removesuffix(")").partition(" (") for name in self.settings if name.endswith(")")}
+        parts = {name: (key, *line.partition("=")) for name, (key, _, line) in split.items()}
+        return {name: (key, group, option) for name, (key, group, _, option) in parts.items() if group in groups}
+
     def _find_option(self, group: str, settings: Mapping[str, str]) -> str | None:
-        """Find the option of a searched config group that other settings have chosen: the one whose keys they hold."""
-        differing = Counter[str]()
-        for written, value in self.settings.items():
-            key, _, option = written.removesuffix(")").partition(f" ({group}=")
-            if option:
-                differing[option] += settings.get(key) != value
-        return next((option for option, count in differing.items() if not count), None)
+        """Find the option of a searched config group that other settings have chosen: what it sets, they hold."""
+        tables: dict[str, dict[str, str]] = {}
+        for name, (key, place, option) in self.list_told().items():
+            if place == group:
+                tables.setdefault(option, {})[key] = self.settings[name]
+        keys = {key for table in tables.values() for key in table}
+        same = [option for option, table in tables.items() if all(table.get(key) == settings.get(key) for key in keys)]
+        return next(iter(same), None)
 
 
 def compare(
@@ -100,10 +122,9 @@ def compare(
     searched = stored.space.keys() & now.space.keys()
     moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched} | now.defaults.keys()
     then, today = (
-        {key: value for key, value in one.settings.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
-        for one in (stored, now)
+        {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
+        for one in _align(stored, now)
     )
-    then, today = _keep_common_options(then, today)
     if not stored.names:  # an earlier version did not tell '1' from 1
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
@@ -145,10 +166,28 @@ def describe_other_way(name: str, stored: Definition, now: Definition) -> str | 
     )
 
 
-def _keep_common_options(*settings: Mapping[str, str]) -> list[dict[str, str]]:
-    """Leave out what is told of an option of a searched group, ``key (group=option)``, that not all know."""
-    common = set.intersection(*({key.partition(" (")[2] for key in one} | {""} for one in settings))
-    return [{key: value for key, value in one.items() if key.partition(" (")[2] in common} for one in settings]
+def _align(stored: Definition, now: Definition) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the settings of two definitions, as far as they are to be compared.
+
+    What an option of a searched group sets is compared where both know the option: it is searched, or fixed now. An
+    option of which a key is not told has the value of the configuration. The key itself is no trial's, where options of
+    a group set it.
+    """
+    then, today = dict(stored.settings), dict(now.settings)
+    told, told_now = stored.list_told(), now.list_told()
+    known = {one[1:] for one in told.values()} & {*(one[1:] for one in told_now.values()), *(now.options or {}).items()}
+    for name, (key, group, option) in {**told, **told_now}.items():
+        # Of trials of an earlier version nobody knows what their options set elsewhere.
+        is_told = stored.options is not None or name in told or is_within(key, [group])
+        is_known = is_told and (group, option) in known
+        for one, definition in ((then, stored), (today, now)):
+            one.pop(key, None)
+            value = definition.settings.get(name, definition.settings.get(key))
+            if is_known and value is not None:
+                one[name] = value
+            else:
+                one.pop(name, None)
+    return then, today
 
 
 def require_same_results(name: str, stored: Definition, now: Definition) -> None:

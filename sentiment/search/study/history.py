@@ -24,7 +24,7 @@ from sentiment.credentials import STORAGE_PASSWORD
 from sentiment.private import get_storage, get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
-from sentiment.search.space.points import read_setting, write_told
+from sentiment.search.space.points import find_default, read_setting, write_told
 from sentiment.search.storage.address import (
     JOURNAL_NAME,
     Address,
@@ -304,7 +304,9 @@ def _complete(told: TrialHistory, trial: FrozenTrial, definition: Mapping[str, A
         opened = [one for one in match["conditions"].split(" or ") if _holds(one, found)] if match else [""]
         if key in found or not opened or not trial.state.is_finished() or not (trial.params or trial.values):
             continue
-        written = defaults.get(f"{key} ({opened[0]})", defaults.get(key))
+        written = find_default(
+            key, defaults, {**defaults, **{name: write_told(value) for name, value in found.items()}}
+        )
         if key in noted or written is not None:
             found[key] = _plain(read_value(noted[key]) if key in noted else read_setting(str(written)))
     return replace(told, parameters=found)

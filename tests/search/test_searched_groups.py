@@ -1,0 +1,104 @@
+"""Searched config groups whose options set keys elsewhere: ``# @package``, a group within a group, defaults."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentiment.search.plugin.sweeper import StudyEndedError
+from sentiment.search.study.definition import Definition
+
+GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
+
+
+class Elsewhere:
+    """An application with a group whose options set keys elsewhere, one with a group within a group, and its task."""
+
+    def __init__(self, folder):
+        self.folder, self.runs = folder, []
+        folder.mkdir()
+        (folder / "config.yaml").write_text(
+            "defaults: [_self_, {plan: null}, {net/core: narrow}]\nx: 1\nrate: 1\nlog: 0\n"
+        )
+        for name, width in (("narrow", 1), ("wide", 2)):
+            self.write("net/core", name, f"width: {width}\n")
+        for name, rate in (("slow", 1), ("fast", 2), ("rapid", 3)):
+            self.write("plan", name, f"# @package _global_\nrate: {rate}\nlog: {rate}\n")
+
+    def write(self, group, name, text):
+        (self.folder / group).mkdir(parents=True, exist_ok=True)
+        (self.folder / group / f"{name}.yaml").write_text(text)
+
+    def __call__(self, config):
+        self.runs.append((config.x, config.rate, config.net.core.width))
+        return 0.0
+
+
+@pytest.fixture
+def elsewhere(sweep, tmp_path):
+    task = Elsewhere(tmp_path / "conf")
+
+    def run(*overrides):
+        task.runs = []
+        sweep(*GRID, *overrides, task=task, config_dir=task.folder)
+        return sorted(task.runs)
+
+    run.write = task.write
+    return run
+
+
+@pytest.mark.parametrize("sign", ["", "+"])
+def test_an_option_that_sets_keys_elsewhere_is_part_of_its_study(elsewhere, sign, tmp_path):
+    if sign:
+        (tmp_path / "conf" / "config.yaml").write_text(
+            "defaults: [_self_, {net/core: narrow}]\nx: 1\nrate: 1\nlog: 0\n"
+        )
+    assert elsewhere("x=1,2", f"{sign}plan=slow,fast") == [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1)]
+    assert elsewhere("x=1,2", f"{sign}plan=slow,fast,rapid") == [(1, 3, 1), (2, 3, 1)], "another option is growth"
+    elsewhere.write("plan", "fast", "# @package _global_\nrate: 7\n")
+    with pytest.raises(StudyEndedError, match=r"setting rate \(plan=fast\): stored 2, now 7"):
+        elsewhere("x=1,2", f"{sign}plan=slow,fast")
+    assert elsewhere("x=1,2,3", f"{sign}plan=slow,rapid") == [(3, 1, 1), (3, 3, 1)], "without it"
+
+
+def test_a_searched_group_is_fixed_and_searched_again_wherever_its_options_set_keys(elsewhere):
+    assert elsewhere("plan=slow,fast", "net/core=narrow,wide") == [(1, 1, 1), (1, 1, 2), (1, 2, 1), (1, 2, 2)]
+    for core, plan in (("wide", "fast"), ("wide", "slow"), ("narrow", "fast")):
+        assert elsewhere(f"plan={plan}", f"net/core={core}", "x=1") == []
+    with pytest.raises(StudyEndedError, match=r"setting rate \(plan=fast\): stored 2, now 5"):
+        elsewhere("plan=fast", "net/core=narrow", "rate=5")
+
+
+def test_trials_before_a_group_was_searched_are_points_at_its_option_wherever_that_sets_keys(elsewhere):
+    assert elsewhere("x=1,2", "plan=fast") == [(1, 2, 1), (2, 2, 1)]
+    assert elsewhere("x=1,2", "plan=fast,rapid", "net/core=narrow,wide") == [
+        (1, 2, 2), (1, 3, 1), (1, 3, 2), (2, 2, 2), (2, 3, 1), (2, 3, 2)
+    ]  # fmt: skip
+
+
+def test_a_key_that_is_searched_now_had_in_each_trial_what_its_option_set(elsewhere):
+    elsewhere("plan=slow,fast")
+    assert elsewhere("plan=slow,fast", "rate=1,2") == [(1, 1, 1), (1, 2, 1)]
+
+
+def test_options_that_differ_in_what_is_ignored_are_not_equal_jobs(elsewhere):
+    elsewhere.write("plan", "fast", "# @package _global_\nrate: 1\nlog: 2\n")
+    assert len(elsewhere("plan=slow,fast", "hydra.sweeper.ignore=[log]")) == 2
+
+
+def test_a_study_of_an_earlier_version_goes_on_though_it_tells_nothing_of_what_options_set_elsewhere(
+    elsewhere, monkeypatch
+):
+    def write_as_before(definition):
+        content = write(definition)
+        elsewhere = [name for name in content["settings"] if " (" in name and not name.startswith("plan.")]
+        content["settings"] = {name: text for name, text in content["settings"].items() if name not in elsewhere}
+        return {key: content[key] for key in content.keys() - {"options"}}
+
+    write = Definition.to_json
+    with monkeypatch.context() as patch:
+        patch.setattr(Definition, "to_json", write_as_before)
+        elsewhere("plan=slow,fast")
+    assert elsewhere("plan=slow,fast", "x=1,2") == [(2, 1, 1), (2, 2, 1)]
+    elsewhere.write("plan", "fast", "# @package _global_\nrate: 7\n")
+    with pytest.raises(StudyEndedError, match=r"setting rate \(plan=fast\): stored 2, now 7"):
+        elsewhere("plan=slow,fast", "x=1,2")
