@@ -126,13 +126,17 @@ class SharedSettings:
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-        """Return the settings of keys with the options `chosen`, the others apart; keys that are nowhere lack."""
+        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
         config = self._compose(chosen)
         choices = config.hydra.runtime.choices  # not those of the sweep, which know nothing of what `params` fix
-        known = [key for key in keys if key not in self._groups or self._has_default(key)]
-        found = {
-            key: choices[key] if choices.get(key) else OmegaConf.select(config, key, default=_NOWHERE) for key in known
-        }
+        found = {}
+        for key in keys:
+            if choices.get(key) and (key not in self._groups or self._has_default(key)):
+                found[key] = choices[key]
+            elif key in self._groups:
+                found[key] = self._find_default(key)
+            else:
+                found[key] = OmegaConf.select(config, key, default=_NOWHERE)
         return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
 
     def describe(self) -> dict[str, str]:
@@ -145,14 +149,16 @@ class SharedSettings:
         settings = {key: value for key, value in self._base[1].items() if not is_within(key, {*searched, *ignored})}
         for group, tables in self._tables.items():
             apart = {*searched, *ignored} - self._groups.keys()
-            elsewhere = _find_set([self._base[0], *(written for written, _ in tables.values())], group)
+            differing = _find_set([self._base[0], *(written for written, _ in tables.values())])
+            elsewhere = [key for key in differing if not is_within(key, [group])]
             for option, (_, resolved) in tables.items():
-                settings |= {
+                told = {
                     f"{key} ({group}={option})": value
                     for key, value in resolved.items()
                     if (key.startswith(f"{group}.") and key not in searched and not is_within(key, ignored))
                     or (is_within(key, elsewhere) and not is_within(key, apart))
                 }
+                settings |= told or {f"{group} ({group}={option})": "None"}  # pretrain=none is known, too
         return settings
 
     def list_options(self) -> dict[str, str]:
@@ -168,13 +174,12 @@ class SharedSettings:
         for group, options in self._tables.items():
             if is_within(group, self.composer.ignored):
                 continue
-            elsewhere = _find_set([written for written, _ in options.values()], group)
-            tables = [
-                resolved for _, resolved in options.values() if group not in resolved
-            ]  # pretrain=none has no keys
+            differing = _find_set([written for written, _ in options.values()])
+            # pretrain=none has no keys
+            tables = [resolved for _, resolved in options.values() if group not in resolved]
             keys = {key for table in tables for key in table if is_within(key, [group])}
             within = [key for key in sorted(keys) if len({table.get(key) for table in tables}) > 1]
-            found[group] = [*within, *sorted(elsewhere)]
+            found[group] = [*within, *(key for key in sorted(differing) if not is_within(key, [group]))]
         return found
 
     @cached_property
@@ -209,6 +214,13 @@ class SharedSettings:
             if chosen.get(group) in lines or not self._has_default(group)
         }
 
+    def _find_default(self, group: str) -> Any:
+        """Return the option that stands for a searched group at null: it sets what is there without it."""
+        for option, (written, _) in self._tables[group].items() if self._has_default(group) else ():
+            if _find_set([self._base[0], written]) <= {group} and written.get(group) is None:
+                return option
+        return _NOWHERE
+
     def _has_default(self, group: str) -> bool:
         return not OmegaConf.is_missing(self.config.hydra.runtime.choices, group)
 
@@ -223,7 +235,7 @@ class SharedSettings:
         }
 
 
-def _find_set(tables: Sequence[Mapping[str, Any]], group: str) -> set[str]:
-    """Return the keys outside of a config group that some of its options set, by what all of them compose to."""
-    keys = {key for table in tables for key in table if not is_within(key, [group])}
+def _find_set(tables: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the keys that some options of a config group set, by what all of them compose to."""
+    keys = {key for table in tables for key in table}
     return {key for key in keys if len({repr(table.get(key, _NOWHERE)) for table in tables}) > 1}

@@ -6,8 +6,9 @@ import pytest
 
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.definition import Definition
+from sentiment.search.study.stored.store import START_KEY
 
-GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000"]
+GRID = ["hydra/sweeper/sampler=grid", "hydra.sweeper.n_trials=1000", "hydra.sweeper.reuse=none"]
 
 
 class Elsewhere:
@@ -17,7 +18,7 @@ class Elsewhere:
         self.folder, self.runs = folder, []
         folder.mkdir()
         (folder / "config.yaml").write_text(
-            "defaults: [_self_, {plan: null}, {net/core: narrow}]\nx: 1\nrate: 1\nlog: 0\n"
+            "defaults: [_self_, {plan: null}, {words: null}, {net/core: narrow}]\nx: 1\nrate: 1\nlog: 0\n"
         )
         for name, width in (("narrow", 1), ("wide", 2)):
             self.write("net/core", name, f"width: {width}\n")
@@ -102,3 +103,23 @@ def test_a_study_of_an_earlier_version_goes_on_though_it_tells_nothing_of_what_o
     elsewhere.write("plan", "fast", "# @package _global_\nrate: 7\n")
     with pytest.raises(StudyEndedError, match=r"setting rate \(plan=fast\): stored 2, now 7"):
         elsewhere("plan=slow,fast", "x=1,2")
+
+
+@pytest.mark.parametrize("text", ["", "# @package _global_\nwords: null\n"])
+def test_an_option_that_stands_for_a_group_at_null_is_what_a_study_had_before(elsewhere, sweep, tmp_path, text):
+    elsewhere.write("words", "lm", "size: 3\n")
+    elsewhere.write("words", "none", text)
+    assert elsewhere("x=1,2") == [(1, 1, 1), (2, 1, 1)]
+    assert elsewhere("x=1,2", "words=lm,none") == [(1, 1, 1), (2, 1, 1)], "with lm"
+    assert elsewhere("x=1,2", "words=lm,none", "rate=1,2") == [(1, 2, 1)] * 2 + [(2, 2, 1)] * 2
+    options = ["words=lm,none", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=1"]
+    study = sweep(*options, config_dir=tmp_path / "conf", study_dir=tmp_path / "other", task=lambda config: 0.0)
+    assert study.trials[0].params == {"words": "none"}
+    assert START_KEY in study.trials[0].user_attrs
+
+
+def test_options_that_set_nothing_are_no_difference_where_another_joins_them(elsewhere):
+    elsewhere.write("plan", "idle", "")
+    elsewhere.write("plan", "calm", "")
+    assert len(elsewhere("plan=idle,calm")) == 2
+    assert elsewhere("plan=idle,calm,fast") == [(1, 2, 1)]

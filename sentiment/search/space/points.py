@@ -171,7 +171,7 @@ def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, s
     for name, text in defaults.items():
         if name.startswith(f"{key} ("):
             group, _, option = name[len(key) + 2 : -1].partition("=")
-            if settings.get(group) in (option, write_setting(option)):
+            if group != key and settings.get(group) in (option, write_setting(option)):
                 return text
     return defaults.get(key)
 

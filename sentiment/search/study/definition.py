@@ -63,7 +63,8 @@ class Definition:
         """Return this definition with what the study has from before: names, and defaults of what is searched now."""
         keys = {name_key(name) for name in self.space}
         found = {key: value for key, value in stored.settings.items() if is_within(key.partition(" ")[0], keys)}
-        options = {key: option for key in keys if (option := self._find_option(key, stored.settings)) is not None}
+        new = keys.difference(map(name_key, stored.space))
+        options = {key: option for key in new if (option := self._find_option(key, stored.settings)) is not None}
         return replace(
             self,
             settings={**self._keep_told(stored), **self.settings},
@@ -94,9 +95,9 @@ class Definition:
         for name, (key, place, option) in self.list_told().items():
             if place == group:
                 tables.setdefault(option, {})[key] = self.settings[name]
-        keys = {key for table in tables.values() for key in table}
+        keys = {key for table in tables.values() for key in table if key != group}  # one may set nothing at all
         same = [option for option, table in tables.items() if all(table.get(key) == settings.get(key) for key in keys)]
-        return next(iter(same), None)
+        return same[0] if keys and same else None
 
 
 def compare(
@@ -179,7 +180,7 @@ def _align(stored: Definition, now: Definition) -> tuple[dict[str, str], dict[st
     for name, (key, group, option) in {**told, **told_now}.items():
         # Of trials of an earlier version nobody knows what their options set elsewhere.
         is_told = stored.options is not None or name in told or is_within(key, [group])
-        is_known = is_told and (group, option) in known
+        is_known = is_told and key != group and (group, option) in known
         for one, definition in ((then, stored), (today, now)):
             one.pop(key, None)
             value = definition.settings.get(name, definition.settings.get(key))

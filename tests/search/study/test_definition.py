@@ -145,3 +145,12 @@ def test_what_does_not_change_a_result_may_change(sweep):
     sweep(*ignored, "hydra.sweeper.n_trials=1")
     study = sweep(*ignored, "hydra.sweeper.n_trials=2", "seconds=0.001", "shape=round", "hydra.job.name=other")
     assert len(study.trials) == 2
+
+
+def test_only_what_stood_there_before_a_group_was_searched_tells_which_option_that_was():
+    told = {"words.size (words=lm)": "3", "words (words=none)": "None"}
+    now = dataclasses.replace(STORED, space={"words": "choice('lm', 'none')"}, settings=told)
+    for settings, option in (({}, "none"), ({"words.size": "3"}, "lm"), ({"words.size": "7"}, None)):
+        grown = now.follow(dataclasses.replace(STORED, settings=settings))
+        assert grown.defaults.get("words") == option
+        assert now.follow(grown).defaults.get("words") == option
