@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sentiment.config.objective import find_direction, read_objectives
 from sentiment.config.run_context import read_multirun_command
 from sentiment.errors import SentimentError, TrackingError, first_line
-from sentiment.format import format_metric, join_names
+from sentiment.format import join_names
 from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
@@ -266,10 +266,8 @@ def _note_ties(table: SweepTable) -> tuple[str, ...]:
     if len(table.ties) < 2:
         return ()
     numbers = join_names([str(row.number) for row in table.ties])
-    best, *others = (f"{name}, {format_metric(name, value)}" for name, value in table.ties[0].values.items())
-    shared = ", and ".join([f"the best {best}", *others])
     told = "none of them is shown to be better; the lowest number has rank 1."
-    return (f"The {table.noun}s {numbers} share {shared}: {told}",)
+    return (f"The {table.noun}s {numbers} share the best {table.tell_shared()}: {told}",)
 
 
 @dataclass

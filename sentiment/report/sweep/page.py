@@ -138,14 +138,15 @@ def write_headline(table: SweepTable) -> str:
         return f"No trial has finished{lost}, so there is no best one."
     name = table.objectives[0]
     value = format_metric(name, best.values[name])
-    tied = join_names([str(row.number) for row in table.ties])
+    tied = join_names([str(row.number) for row in table.ties]) if len(table.ties) > 1 else ""
     if len(table.objectives) > 1:
-        who = f"Trials {tied} share" if len(table.ties) > 1 else f"Trial {best.number} has"
-        return f"{who} the best {name}, {value}; {table.tell_front()}."
+        shared = f"Trials {tied} share the best {table.tell_shared()}"
+        return f"{shared if tied else f'Trial {best.number} has the best {name} {value}'}; {table.tell_front()}."
     broken = sum(bool(row.excess) for row in finished)
     limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
-    if len(table.ties) > 1:
-        return f"Trials {tied} are equally good, and the best of {len(finished)} that finished{limits}: {name} {value}."
+    if tied:
+        good = f"Trials {tied} are equally good, and the best of {len(finished)} that finished{limits}"
+        return f"{good}: {table.tell_shared()}."
     if len(finished) == 1:
         return f"Trial {best.number} reached {name} {value}; it is the only one that finished."
     return f"Trial {best.number} is the best of {len(finished)} that finished{limits}: {name} {value}."

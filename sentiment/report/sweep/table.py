@@ -173,6 +173,13 @@ class SweepTable:
                 found.setdefault(row.number if row.reused_from is None else row.reused_from, row)
         return tuple(found.values())
 
+    def tell_shared(self) -> str:
+        """Say what the trials of `ties` share: of each objective what ranks them, as in ``val/loss 0.3``."""
+        assert self.best is not None, "only trials with a best one share anything"
+        prefix = "bound of " if self.bounded else ""
+        shared = [f"{prefix}{name} {format_metric(name, self.best.scores[name])}" for name in self.objectives]
+        return ", and ".join(shared)
+
     @property
     def bounded(self) -> tuple[str, ...]:
         """The objectives, where the study ranks by bounds of its repeats and not by their means; else empty."""

@@ -79,6 +79,13 @@ def test_a_bound_ranks_and_the_mean_is_what_stands_under_the_name_of_the_metric(
     assert make_runs(table).panels[0].y.categories[0].startswith("1:")
 
 
+def test_trials_of_equal_bounds_share_these_and_not_the_mean_of_the_first():
+    trials = [make_trial(0, value=0.5, means=(0.55,)), make_trial(1, value=0.5)]
+    table = collect_records([], "mine", history=make_history(*trials, repeats=2))
+    assert "The trials 0, 1 share the best bound of val/accuracy 50.00 %" in "\n".join(table.notes)
+    assert write_headline(table).endswith(" and the best of 2 that finished: bound of val/accuracy 50.00 %.")
+
+
 def test_a_trial_that_did_not_come_to_its_end_has_no_bound(make_record):
     """What was pruned or paused has the value of one repeat, and what the storage lost the mean of its records."""
     trials = [make_trial(0, value=0.90, means=(0.91,)), make_trial(1, value=0.89)]
@@ -111,7 +118,7 @@ def test_where_a_cost_ranks_curves_are_of_what_selects_and_nothing_is_said_to_be
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ((0.7, 0.9, 0.9), ["The trials 1, 2 share the best val/accuracy, 90.00 %"]),
+        ((0.7, 0.9, 0.9), ["The trials 1, 2 share the best val/accuracy 90.00 %"]),
         ((0.9, 0.8, 0.8), []),
         ((0.9, None), []),
         ((), []),
@@ -133,10 +140,10 @@ def test_a_tie_in_every_objective_is_told_everywhere():
     ]
     both = {"objectives": ("val/accuracy", "model/parameters"), "directions": ("maximize", "minimize")}
     table = collect_records([], "mine", history=make_history(*trials, **both))
-    tie = "The trials 0, 2 share the best val/accuracy, 90.00 %, and model/parameters, 5: none of them is shown to be"
+    tie = "The trials 0, 2 share the best val/accuracy 90.00 %, and model/parameters 5: none of them is shown to be"
     assert [note.partition(" better")[0] for note in table.notes] == [tie]
     front = "ith model/parameters, the front is trials 0, 1, 2."
-    assert write_headline(table) == f"Trials 0, 2 share the best val/accuracy, 90.00 %; w{front}"
+    assert write_headline(table) == f"Trials 0, 2 share the best val/accuracy 90.00 %, and model/parameters 5; w{front}"
     first = BestTrial(table, table.rows[0], ResultRecord("a", "rnn", "FINISHED", "2026-01-01T00:00:00+00:00"))
     reached = "val/accuracy 90.00 %, model/parameters 5"
     assert first.describe()[:2] == [f"Trial 0 of mine: {reached}, rank 1 of 3.", f"W{front}"]

@@ -111,7 +111,7 @@ def test_with_several_objectives_no_single_best_is_claimed(example_table):
         example_table, objectives=("val/accuracy", "model/parameters"), directions=("maximize", "minimize"), rows=rows
     )
     headline = write_headline(both)
-    assert headline == "Trial 0 has the best val/accuracy, 90.00 %; with model/parameters, the front is trials 0, 4."
+    assert headline == "Trial 0 has the best val/accuracy 90.00 %; with model/parameters, the front is trials 0, 4."
 
 
 def test_trials_over_a_limit_are_counted_in_words(example_table):
