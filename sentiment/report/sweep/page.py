@@ -140,8 +140,12 @@ def write_headline(table: SweepTable) -> str:
     value = format_metric(name, best.values[name])
     tied = join_names([str(row.number) for row in table.ties]) if len(table.ties) > 1 else ""
     if len(table.objectives) > 1:
-        shared = f"Trials {tied} share the best {table.tell_shared()}"
-        return f"{shared if tied else f'Trial {best.number} has the best {name} {value}'}; {table.tell_front()}."
+        told = (
+            f"Trials {tied} share the best {table.tell_shared()}"
+            if tied
+            else f"Trial {best.number} has the best {name} {value}"
+        )
+        return f"{told}; {table.tell_front()}."
     broken = sum(bool(row.excess) for row in finished)
     limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
     if tied:

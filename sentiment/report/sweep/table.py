@@ -177,8 +177,7 @@ class SweepTable:
         """Say what the trials of `ties` share: of each objective what ranks them, as in ``val/loss 0.3``."""
         assert self.best is not None, "only trials with a best one share anything"
         prefix = "bound of " if self.bounded else ""
-        shared = [f"{prefix}{name} {format_metric(name, self.best.scores[name])}" for name in self.objectives]
-        return ", and ".join(shared)
+        return ", and ".join(f"{prefix}{name} {format_metric(name, value)}" for name, value in self.best.scores.items())
 
     @property
     def bounded(self) -> tuple[str, ...]:
