@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten
-from sentiment.private import BASIC_LAUNCHER
+from sentiment.private import BASIC_LAUNCHER, get_storage, get_trial_id
 from sentiment.search import prior
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
@@ -35,7 +35,7 @@ from sentiment.search.options import StudyOptions
 from sentiment.search.pruners import build_pruner
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.parameters import LabelledPoint, Parameter, Point, Space, name_key, write_value
-from sentiment.search.space.points import Key, PointReader
+from sentiment.search.space.points import OWN_KEY, Key, PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
 from sentiment.search.starts import DEFAULTS, StartFinder, read_other_study
@@ -185,9 +185,9 @@ class Search:
         names = dict(definition.names)
         space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
-        known = frozenset(map(name_key, names)) | {self.repeats.seed_key}
-        fixed = self.settings.read(known.difference(space.keys))
-        reader = PointReader(space, definition.defaults, fixed, known, is_valid)
+        known = frozenset(map(name_key, names))
+        fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
+        reader = PointReader(space, definition.defaults, fixed, known, is_valid, self.options.custom_search_space)
         return replace(
             self,
             space=space,
@@ -239,14 +239,18 @@ class Search:
         for key, text in {**self.reader.list_changed(), **self.space.fixed}.items():
             trial.set_user_attr(key, text)  # as the stock plugin does
         if self.extend is not None:
+            before = trial.params.keys()
             self.extend(self.config, trial)
             both = sorted(trial.params.keys() & self.space.fixed.keys())
             if both:
                 problem = "is fixed, and drawn by custom_search_space"
                 raise ConfigError([Fault(key, problem, "leave it out on the command line") for key in both])
+            if drawn := sorted(trial.params.keys() - before):  # none where a trial goes on
+                note = {"function": self.options.custom_search_space, "names": drawn}
+                get_storage(trial.study).set_trial_system_attr(get_trial_id(trial), OWN_KEY, note)
         # What a trial was drawn before the space changed has another name, or none; the point says what it has now.
-        own = {name: value for name, value in trial.params.items() if name_key(name) not in self.reader.searched}
-        return {**values, **own}
+        stored = get_storage(trial.study).get_trial(get_trial_id(trial))
+        return {**values, **self.reader.read_own(stored)}
 
     def list_starts(self) -> list[LabelledPoint]:
         """List the points that a new study tries first, or those that it extends; a grid has its own order.
@@ -310,6 +314,7 @@ class Search:
             defaults=self.settings.read({self.repeats.seed_key}),
             constraints=list(self.options.constraints),
             way=self._describe_way(),
+            custom_space=self.options.custom_search_space or "",
         )
 
     def _describe_way(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -28,6 +29,9 @@ Key = tuple[tuple[str, str], ...]
 REPLACES_KEY = "retry_of"
 """User attribute of a trial: number of the failed trial whose point it tries again."""
 
+
+OWN_KEY = "study:own"
+"""System attribute of a trial: which function of the application's drew more of it, and the names that it drew."""
 
 TARGET_KEY = "study:target"
 """System attribute of a trial: reports after which its job is to pause; a pause before that is over."""
@@ -72,22 +76,39 @@ class PointReader:
     fixed: Mapping[str, str] = field(default_factory=dict)
     known: frozenset[str] = frozenset()  # every key that the study has ever searched
     is_valid: Validity = any_point  # whether a point satisfies the constraints, which are of the space
+    custom_space: str | None = None  # dotted path of the application's own search space; None: there is none
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self) -> dict[str, str]:
         """Return what has to be noted of a new trial, as overrides: earlier ones that lack it had something else."""
         return {key: _write_override(text) for key, text in self.fixed.items() if self.defaults.get(key, text) != text}
 
-    @property
-    def searched(self) -> frozenset[str]:
+    def read_own(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return what the application's own space drew of a trial.
+
+        Trials of earlier versions do not say: there it is what was never searched.
+        """
+        return {name: value for name, value in trial.params.items() if self._is_own(trial, name)}
+
+    def _is_own(self, trial: FrozenTrial, name: str) -> bool:
+        return name in trial.system_attrs.get(OWN_KEY, {}).get("names", ()) or name_key(name) not in self._searched
+
+    @cached_property
+    def _searched(self) -> frozenset[str]:
         """Every key that is searched, or ever was."""
         return self.known.union(self.space.keys)
+
+    def _is_of_other_function(self, trial: FrozenTrial) -> bool:
+        """Return whether another function than that of the application's own space drew a part of a trial."""
+        drew = trial.system_attrs.get(OWN_KEY, {}).get("function", self.custom_space)
+        # Without any known key nothing is known of the study.
+        return bool(self.known and self.read_own(trial)) and (drew is None or drew != self.custom_space)
 
     def read(self, trial: FrozenTrial) -> Point | None:
         """Return the point of a trial; None where it is none of the space as it is now, or has none yet."""
         if trial.number in self._points:
             return self._points[trial.number]
-        point = self._read(trial)
+        point = None if self._is_of_other_function(trial) else self._read(trial)
         if point is not None and not self.is_valid(point):
             point = None
         if trial.state.is_finished() or (point is not None and "fixed_params" in trial.system_attrs):
@@ -99,7 +120,9 @@ class PointReader:
 
         That may be less than a point. A trial that has begun had, of a key that it did not draw, what was set then.
         """
-        drawn = _list_drawn(trial)
+        if self._is_of_other_function(trial):
+            return True
+        drawn = self._list_drawn(trial)
         if not drawn:
             return False
         point = self._read(trial)
@@ -125,7 +148,7 @@ class PointReader:
         return {make_key(point): number for number, point in points if point is not None}
 
     def _read(self, trial: FrozenTrial) -> Point | None:
-        drawn = _list_drawn(trial)
+        drawn = self._list_drawn(trial)
         has_ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         if not drawn and not has_ended and self.space.parameters:
             return None  # its defaults are those of a trial that had nothing to draw, not of one that has yet to
@@ -144,8 +167,13 @@ class PointReader:
 
     def _is_fixed_otherwise(self, settings: Mapping[str, str]) -> bool:
         """Return whether a key that is not searched now has another value in settings than the one that is fixed."""
-        keys = self.known.difference(self.space.keys)
+        keys = self.known.union(self.fixed).difference(self.space.keys)
         return any(_canonical(settings[key]) != _canonical(self.fixed.get(key)) for key in keys & settings.keys())
+
+    def _list_drawn(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Return what the search has drawn of a trial, and what it is to draw."""
+        drawn = {**trial.params, **trial.system_attrs.get("fixed_params", {})}
+        return {name: value for name, value in drawn.items() if not self._is_own(trial, name)}
 
     def _read_settings(self, trial: FrozenTrial, drawn: Mapping[str, Any]) -> dict[str, str]:
         noted = {
@@ -174,11 +202,6 @@ def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, s
             if group != key and settings.get(group) in (option, write_setting(option)):
                 return text
     return defaults.get(key)
-
-
-def _list_drawn(trial: FrozenTrial) -> dict[str, Any]:
-    """Return what a trial has drawn, and what it is to draw."""
-    return {**trial.params, **trial.system_attrs.get("fixed_params", {})}
 
 
 ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]

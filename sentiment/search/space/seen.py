@@ -11,7 +11,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import list_all_trials, serve_trials
-from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import TARGET_KEY, PointReader
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class SeenStudy(optuna.Study):
                 return shown  # it is being drawn
             shown.state, shown.params, shown.distributions = TrialState.FAIL, {}, {}
             return shown
-        own = {name: value for name, value in trial.params.items() if name_key(name) not in self._reader.searched}
+        own = self._reader.read_own(trial)
         shown.params = {**own, **point}
         shown.distributions = {
             **{name: trial.distributions[name] for name in own},

@@ -49,6 +49,8 @@ class Definition:
     # The option of every config group that is not searched; None: an earlier version, which told of an option only what
     # it sets within its group.
     options: Mapping[str, str] | None = None
+    # Dotted path of the application's own search space; empty: there is none; None: an earlier version did not keep it.
+    custom_space: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -147,7 +149,11 @@ def list_space_changes(stored: Definition, now: Definition) -> list[str]:
     then = {**stored.defaults, **stored.settings}  # an earlier version kept the seed among the defaults alone
     common = [key for key in then.keys() & now.settings.keys() if is_within(key.partition(" ")[0], movable)]
     fixed = ({key: one[key] for key in common} for one in (then, now.settings))
-    return _compare("space", stored.space, now.space) + _compare("fixed", *fixed) + _compare("constraint", *kept)
+    own = ({"custom_search_space": one.custom_space} if one.custom_space else {} for one in (stored, now))
+    others = _compare("space", *own) if stored.custom_space is not None else []
+    return (
+        _compare("space", stored.space, now.space) + others + _compare("fixed", *fixed) + _compare("constraint", *kept)
+    )
 
 
 def describe_other_way(name: str, stored: Definition, now: Definition) -> str | None:

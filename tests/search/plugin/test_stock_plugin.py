@@ -172,6 +172,64 @@ def test_strings_that_a_custom_search_space_draws_arrive_as_they_are(sweep, tmp_
     assert seen == drawn
 
 
+@pytest.fixture
+def own_space(tmp_path, monkeypatch):
+    """Functions that draw one parameter."""
+    drawn = {"seed": "int('seed'", "x": "float('x'", "y": "int('y'", "also_y": "int('y'"}
+    lines = [f"def draw_{name}(config, trial):\n    trial.suggest_{text}, 10, 9999)" for name, text in drawn.items()]
+    (tmp_path / "own_space.py").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_space", raising=False)
+    with execution_whitelist("own_space.*"):
+        yield lambda name: f"hydra.sweeper.custom_search_space=own_space.draw_{name}"
+
+
+@pytest.mark.parametrize("options", [[], ["hydra.sweeper.repeats=2"]])
+def test_a_seed_that_a_custom_search_space_draws_is_that_of_the_job(sweep, own_space, options):
+    seeds, failing = [], [1]
+
+    def train(config):
+        seeds.append(config.seed)
+        if len(seeds) in failing:
+            raise ValueError("for the moment")
+        return 0.0
+
+    command = ["x=interval(0,1)", own_space("seed"), "hydra.sweeper.max_failure_rate=1", *options]
+    with pytest.raises(StudyEndedError, match="1 of 3 trials"):
+        sweep(*command, "hydra.sweeper.n_trials=3", task=train)
+    study = sweep(*command, "hydra.sweeper.n_trials=3", task=train)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert study.trials[3].params == study.trials[0].params
+    per_trial = 2 if options else 1
+    drawn = [trial.params["seed"] + repeat for trial in study.trials[1:] for repeat in range(per_trial)]
+    assert seeds == [study.trials[0].params["seed"], *drawn]
+
+
+def test_what_was_searched_and_is_drawn_by_a_custom_search_space_reaches_the_job(sweep, own_space):
+    sweep("x=interval(0,1)", "y=interval(0,1)", "hydra.sweeper.n_trials=2")
+    seen = []
+    study = sweep("y=interval(0,1)", own_space("x"), "hydra.sweeper.n_trials=4", task=lambda c: seen.append(c.x) or 0.0)
+    assert seen == [trial.params["x"] for trial in study.trials[2:]]
+    assert min(seen) >= 10
+
+
+@pytest.mark.parametrize(("first", "second"), [("y", None), (None, "y"), ("y", "also_y")])
+def test_trials_of_another_custom_search_space_are_no_points_of_this_one(sweep, own_space, caplog, first, second):
+    def run(name, total):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            sweep("x=interval(0,1)", *([own_space(name)] if name else []), f"hydra.sweeper.n_trials={total}")
+        return caplog.text
+
+    run(first, 2)
+    told = {None: "without", "y": "own_space.draw_y", "also_y": "own_space.draw_also_y"}
+    text = run(second, 3)
+    assert f"has changed: space custom_search_space: stored {told[first]}, now {told[second]}" in text
+    assert f"{2 if first is None else 0} trials there belong to the new space" in text
+    assert "has changed" not in run(second, 4)
+    assert f"{4 if second is None else 2} trials there belong" in run(first, 4)
+
+
 @pytest.mark.parametrize("sweeper", ["optuna", "study"])
 def test_a_config_group_without_a_default_may_be_swept(multirun, tmp_path, sweeper):
     (tmp_path / "conf" / "shape").mkdir(parents=True)

@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.format import format_count
 from sentiment.private import get_storage, get_study_id, get_trial_id
-from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
 from sentiment.search.space.sampling import derive_seed
 from sentiment.search.study.agenda import Agenda, Step
@@ -175,7 +174,11 @@ def _copy(store: TrialStore, search: Searched, swap: Swap) -> int:
     trial = optuna.trial.create_trial(
         state=TrialState.WAITING,
         intermediate_values=origin.intermediate_values,
-        system_attrs={**reports, "fixed_params": {**_read_own(search, origin), **params}, CONTINUES_KEY: continues},
+        system_attrs={
+            **reports,
+            "fixed_params": {**search.reader.read_own(origin), **params},
+            CONTINUES_KEY: continues,
+        },
     )
     store.study.add_trial(trial)
     log.info(
@@ -187,14 +190,9 @@ def _copy(store: TrialStore, search: Searched, swap: Swap) -> int:
 
 def _enqueue_again(store: TrialStore, search: Searched, trial: FrozenTrial) -> int:
     """Make a trial of the point of one that has failed; return its id."""
-    point = {**_read_own(search, trial), **(search.reader.read(trial) or {})}
+    point = {**search.reader.read_own(trial), **(search.reader.read(trial) or {})}
     kept = {START_KEY: trial.user_attrs[START_KEY]} if START_KEY in trial.user_attrs else {}
     store.study.enqueue_trial(point, user_attrs={REPLACES_KEY: trial.number, **kept})
     anew = "" if find_origin(trial) is None else ", from the beginning: it was a copy, whose origin has gone on"
     log.info("Trial %d failed before; its point is tried again%s.", trial.number, anew)
     return get_trial_id(store.trials()[-1])
-
-
-def _read_own(search: Searched, trial: FrozenTrial) -> dict[str, Any]:
-    """Return what the application's own space drew of a trial."""
-    return {key: value for key, value in trial.params.items() if name_key(key) not in search.reader.searched}
