@@ -122,17 +122,17 @@ def explain_sweep(override: Override) -> Fault:
 
 
 def explain_intervals(faults: Sequence[Fault], overrides: Sequence[Override]) -> list[Fault]:
-    """Return the faults, those of both ends of an interval over whole numbers as one that says range."""
+    """Return the faults, those of both ends of an interval over whole numbers as one that says what draws them."""
     intervals = {one.key_or_group: one for one in overrides if isinstance(one.value(), IntervalSweep)}
     explained = []
     for fault in faults:
         if fault.key in intervals and fault.remedy == WHOLE_NUMBER:
             override = intervals[fault.key]
             sweep = cast(IntervalSweep, override.value())
-            ends = f"range({math.ceil(sweep.start or 0)},{math.floor(sweep.end or 0) + 1})"
-            remedy = (
-                f"write {fault.key}={f'tag(log,{ends})' if 'log' in sweep.tags else ends}, which leaves its end out"
-            )
+            first, last = math.ceil(sweep.start or 0), math.floor(sweep.end or 0)
+            remedy = f"write {fault.key}=range({first},{last + 1}), which leaves its end out"
+            if "log" in sweep.tags:  # a range has no scale
+                remedy = f"write {fault.key}=tag(log,int(interval({first},{last})))"
             problem = f"{override.get_value_string()} draws numbers with a fraction, the key takes whole ones"
             fault = Fault(fault.key, problem, remedy)
         explained.append(fault)

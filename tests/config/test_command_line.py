@@ -6,9 +6,11 @@ import shutil
 from typing import Literal
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from optuna.distributions import IntDistribution
 from pydantic import BaseModel
 
 from sentiment.config.command_line import check_command_line, complete_study_keys
@@ -20,6 +22,7 @@ from sentiment.config.schema import ImdbDataSettings, Settings
 from sentiment.errors import ConfigError
 from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
+from sentiment.search.space.distributions import build_distribution
 from tests.composing import compose_project
 
 pytestmark = pytest.mark.usefixtures("composed_once")
@@ -307,14 +310,18 @@ def test_both_ends_of_an_interval_are_checked():
     assert "20.0 is out of range" in faults["optimizer.lr"][0]
 
 
-@pytest.mark.parametrize("written", ["interval(1,3)", "tag(log,interval(1,3.5))"])
-def test_an_interval_of_whole_numbers_is_a_range(written):
-    faults = find_faults("-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", f"model.depth={written}")
+@pytest.mark.parametrize("sweeper", [["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"], ["search=study"]])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("interval(1,3)", "range(1,4)"), ("tag(log,interval(1,3.5))", "tag(log,int(interval(1,3)))")],
+)
+def test_an_interval_of_whole_numbers_is_written_as_whole_numbers(sweeper, written, meant):
+    faults = find_faults("-m", *sweeper, f"model.depth={written}")
     assert written in faults["model.depth"][0]
-    assert (
-        f"model.depth={written.replace('interval(1,3.5)', 'range(1,4)').replace('interval(1,3)', 'range(1,4)')}"
-        in (faults["model.depth"][1])
-    )
+    assert f"model.depth={meant}" in faults["model.depth"][1]
+    assert find_faults("-m", *sweeper, f"model.depth={meant}") == {}
+    read = build_distribution(OverridesParser.create().parse_override(f"model.depth={meant}"))
+    assert read == IntDistribution(1, 3, log="log" in meant)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def _build(override: Override) -> BaseDistribution:
         if not options:
             raise ValueError(f"no option of {override.key_or_group} matches")
         return CategoricalDistribution(options)
+    if isinstance(value, IntervalSweep) and (others := sorted(value.tags - {"log"})):
+        raise ValueError(f"there is no scale {', '.join(others)}")
     if isinstance(value, RangeSweep):
         _require_countable(value)
         if "log" in value.tags:

@@ -108,6 +108,7 @@ def test_shuffled_choices_keep_one_order_so_that_processes_agree(text):
         ("range(5,1)", "at least one value"),
         ("interval(5,1)", "LOW <= HIGH"),
         ("tag(log,interval(0,1.0))", "LOW must be above 0"),
+        ("tag(logs,interval(1e-5,1e-1))", "with tag(log,...) LOW"),
         ("interval(0,inf)", "finite"),
         ("interval(nan,1)", "finite"),
         ("glob(*)", "config group"),
