@@ -282,9 +282,8 @@ class CommandLineCheck:
             faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
             faults += self._check_settings(config, options)
         fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
-        searched = {one.key_or_group for one in typed} | set(options["params"] or {})
         if not has_begun(composed, lines):
-            faults += find_shared_seeds(sweeper, searched - fixed) + find_tested_trials(composed, fixed)
+            faults += find_shared_seeds(sweeper, points) + find_tested_trials(composed, fixed)
             faults += [] if sweeper.custom_search_space else find_idle_pruners(composed, fixed, configs)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 

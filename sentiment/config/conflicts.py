@@ -302,9 +302,15 @@ def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fau
     return [Fault("trainer.test", problem, "add trainer.test=false, or =true if each is to be tested")]
 
 
-def find_shared_seeds(sweeper: DictConfig, searched: Collection[str]) -> list[Fault]:
-    """Return the fault of seeds that are searched and repeated: neighbouring trials would share seeds."""
-    if sweeper.repeats == 1 or sweeper.seed_key not in searched:
+def find_shared_seeds(sweeper: DictConfig, points: Sequence[Sequence[str]]) -> list[Fault]:
+    """Return the fault of seeds that are searched and repeated: neighbouring trials would share seeds.
+
+    Args:
+        sweeper: The sweeper's node.
+        points: Overrides of points, each value of a key that is searched among them, or its ends.
+    """
+    seeds = {line for point in points for line in point if line.lstrip("+").startswith(f"{sweeper.seed_key}=")}
+    if sweeper.repeats == 1 or len(seeds) < 2:
         return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
     return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]

@@ -122,6 +122,25 @@ def test_a_fault_behind_a_search_stands_at_its_key(recwarn, lines: list[str], ke
     assert not [warning for warning in recwarn if "Resolver" in str(warning.message)]
 
 
+@pytest.mark.parametrize(
+    ("params", "branches", "shares"),
+    [
+        ("seed: 3", "", False),
+        ("seed: '0,1'", "", True),
+        ("model: 'rnn,transformer'", "model=rnn: {seed: '0,1'}", True),
+        ("model: rnn", "model=transformer: {seed: '0,1'}", False),
+    ],
+)
+def test_seeds_that_files_search_and_a_command_repeats_are_shared(tmp_path, params: str, branches: str, shares: bool):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [study, _self_]\n"
+        f"hydra: {{sweeper: {{params: {{{params}, model.dropout: '0,0.1'}}, branches: {{{branches}}}}}}}\n"
+    )
+    faults = find_faults("-m", "--config-dir", str(tmp_path), "search=mine", "hydra.sweeper.repeats=3")
+    assert set(faults) == ({"hydra.sweeper.repeats"} if shares else set())
+
+
 def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
     tiny = ("data=synthetic", *FEW_CORNERS)
     search = ("-m", "experiment=transformer_vs_rnn", "search=rnn", "model=rnn", *tiny)
