@@ -16,7 +16,7 @@ from sentiment.nearest import nearest
 from sentiment.search.application import Application
 from sentiment.search.search import Search
 from sentiment.search.space.constraints import any_point, parse_constraints
-from sentiment.search.space.corners import list_corners
+from sentiment.search.space.corners import list_checked, list_corners
 from sentiment.search.space.parameters import name_key
 from sentiment.search.space.points import read_setting
 from sentiment.search.study.history import has_study
@@ -29,7 +29,7 @@ WORDS = {"true": "True", "false": "False", "null": "None"}
 
 
 def check_search(search: Search, application: Application) -> None:
-    """Compose every corner of the space, and validate it where the application can.
+    """Compose every corner of the space, of a grid every point, and validate it where the application can.
 
     That is every choice, both ends of every interval and every branch, less the points that the application has
     checked already.
@@ -37,8 +37,8 @@ def check_search(search: Search, application: Application) -> None:
     Raises:
         ConfigError: With every fault of every corner, each once.
     """
-    corners = list_corners(search.space, is_valid=search.is_valid)
-    points = [search.space.to_overrides(corner) for corner in corners]
+    checked = list_checked(search.space, is_valid=search.is_valid, is_grid=search.grid is not None)
+    points = [search.space.to_overrides(point) for point in checked]
     # A constraint that no corner keeps may name keys all the same.
     known = points or [search.space.to_overrides(corner) for corner in list_corners(search.space, is_valid=any_point)]
     faults = dict.fromkeys(_find_unknown_names(search, known))

@@ -122,7 +122,7 @@ def list_search_points(
     *,
     application: Application | None = None,
 ) -> list[tuple[str, ...]]:
-    """List the overrides of every corner of a command's search space.
+    """List the overrides of every corner of a command's search space, of a grid those of every point.
 
     Args:
         config: The configuration that the command's fixed overrides compose, with Hydra's node.
@@ -138,7 +138,7 @@ def list_search_points(
     from sentiment.search.options import read_options, require_parts
     from sentiment.search.pruners import build_pruner
     from sentiment.search.space.constraints import make_validity
-    from sentiment.search.space.corners import list_corners
+    from sentiment.search.space.corners import list_checked
     from sentiment.search.space.reading import read_space  # Optuna takes its time, which other commands save
     from sentiment.search.storage.address import read_address
 
@@ -150,8 +150,8 @@ def list_search_points(
     compose = Composer(loader, config, ()).compose
     space = read_space(lines, options.params or {}, options.branches or {}, loader, chosen=choices, compose=compose)
     is_valid = make_validity(options.constraints, space, config, compose)
-    corners = list_corners(space, is_valid=is_valid)
-    points = [space.to_overrides(corner) for corner in corners]
+    is_grid = str(options.sampler.get("_target_")).endswith(".GridSampler")
+    points = [space.to_overrides(point) for point in list_checked(space, is_valid=is_valid, is_grid=is_grid)]
     if application is not None:
         application.checked.update(points)
     return points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from sentiment.search.space.constraints import Validity
+from sentiment.search.space.grid import list_values
 from sentiment.search.space.parameters import Parameter, Point, Space
 
 Setting = tuple[str, int]
 """A parameter's name and the position of a value among its extreme ones (values may be 1 and True, which are equal)."""
+
+MOST_CHECKED = 1_000
+"""Points of a grid that are all checked before the first one runs; it takes some milliseconds each."""
 
 _COMPLETIONS = 200
 """Random completions tried for a pair of values before it is taken to have no valid point."""
@@ -38,6 +43,19 @@ def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[
     if count <= limit:
         return [point for point in space.list_points(extreme_values) if is_valid(point)]
     return _PairwiseCover(space, is_valid).build()
+
+
+def list_checked(space: Space, *, is_valid: Validity, is_grid: bool) -> list[Point]:
+    """List the points at which a search is checked: its corners; of a grid every point, unless there are very many.
+
+    Args:
+        space: The space.
+        is_valid: Tells whether a complete point satisfies the constraints.
+        is_grid: Whether every point is to run.
+    """
+    if is_grid and (space.count_points() or math.inf) <= MOST_CHECKED:
+        return [point for point in space.list_points(list_values) if is_valid(point)]
+    return list_corners(space, is_valid=is_valid)
 
 
 def extreme_values(distribution: BaseDistribution) -> list[Any]:

@@ -87,7 +87,9 @@ def list_values(distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, IntDistribution):
         return list(range(distribution.low, distribution.high + 1, distribution.step))
     assert isinstance(distribution, FloatDistribution)
-    assert distribution.step is not None
+    if distribution.step is None:
+        assert distribution.single(), "else it is continuous"
+        return [distribution.low]
     values: list[Any] = list(FloatRange(distribution.low, distribution.high, distribution.step))
     if not values or values[-1] != distribution.high:
         values.append(distribution.high)

@@ -141,6 +141,14 @@ def test_seeds_that_files_search_and_a_command_repeats_are_shared(tmp_path, para
     assert set(faults) == ({"hydra.sweeper.repeats"} if shares else set())
 
 
+def test_every_point_of_a_grid_is_checked_as_multirun_alone_does():
+    """Three heads do not divide the width, and lie between the ends of the range."""
+    [alone] = find_faults("-m", "model.heads=range(1,5)").items()
+    [grid] = find_faults("-m", "search=grid", "model.heads=range(1,5)").items()
+    assert grid == alone
+    assert find_faults("-m", "search=grid", "model.dropout=interval(0.1,0.1)", "model.heads=1,2") == {}
+
+
 def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
     tiny = ("data=synthetic", *FEW_CORNERS)
     search = ("-m", "experiment=transformer_vs_rnn", "search=rnn", "model=rnn", *tiny)
