@@ -69,6 +69,7 @@ def register_champion(
 ) -> Registration:
     """Register a run's model, as the champion if it is the first or better than the present one, else as challenger.
 
+    One whose start or teachers know validation reviews is a challenger: its figure says nothing about who is better.
     Registering a run again makes no second version and judges it again. Commands on one SQLite store take turns under
     a file lock beside it, so of any number of registrations at once the best ends as champion. A tracking server has
     no such lock: of two registrations within the same moment, the later one's alias stands, though both versions are
@@ -82,7 +83,7 @@ def register_champion(
         value: Its value for this run.
         direction: Which way is better.
         study: Where the run comes from.
-        force: Make it the champion whatever the present one is.
+        force: Make it the champion whatever the present one is, and whatever its figure is of.
 
     Raises:
         RegistryError: The run, its model or its data fingerprint is missing, or name or value cannot be used, or the
@@ -239,11 +240,17 @@ def _choose_alias(
     champion: ModelVersion | None, version: ModelVersion, tags: Mapping[str, str], *, force: bool
 ) -> tuple[str, str]:
     """Return the alias, and the reason for it."""
+    if champion is not None and int(champion.version) == int(version.version):
+        return CHAMPION, "it is the champion already"
+    known = tags.get(KNOWN_TAG, NONE_KNOWN)
+    if known != NONE_KNOWN and not force:
+        return CHALLENGER, (
+            f"its start or teachers know validation reviews, or may ({known}), so its figure is not that of reviews "
+            "that were never seen; --force makes it the champion"
+        )
     if champion is None:
         return CHAMPION, "there was no champion yet"
     holder = f"version {champion.version}"
-    if int(champion.version) == int(version.version):
-        return CHAMPION, "it is the champion already"
     if force:
         return CHAMPION, f"forced in place of {holder}"
     for tag, what in ((FINGERPRINT_TAG, "data"), (OBJECTIVE_TAG, "objective")):
@@ -253,12 +260,11 @@ def _choose_alias(
                 f"{holder}, the champion, was judged on another {what} ({theirs[:12]}, this one {tags[tag][:12]}), so "
                 "nobody knows which is better; --force replaces it, --register-as keeps the two apart"
             )
-    known, held = (one.get(KNOWN_TAG, NONE_KNOWN) for one in (tags, champion.tags))
-    if known != held:
+    known = champion.tags.get(KNOWN_TAG, NONE_KNOWN)
+    if known != NONE_KNOWN:
         return CHALLENGER, (
-            f"start or teachers of the one know validation reviews that those of the other do not (this one: {known}, "
-            f"{holder}, the champion: {held}), so nobody knows which is better; --force replaces it, --register-as "
-            "keeps the two apart"
+            f"start or teachers of {holder}, the champion, know validation reviews, or may ({known}), so nobody knows "
+            "which is better; --force replaces it, --register-as keeps the two apart"
         )
     mine, objective = float(tags[VALUE_TAG]), tags[OBJECTIVE_TAG]
     problem, remedy = f"The tag {VALUE_TAG} of {holder} is no number", "correct it in MLflow, or replace it: --force"

@@ -134,14 +134,19 @@ def test_other_data_or_another_objective_is_not_promoted_unless_forced(
     assert (forced.version, forced.alias, forced.is_new) == (registration.version, CHAMPION, False)
 
 
-def test_a_figure_on_reviews_that_its_start_knew_displaces_no_other_unless_forced(make_run, register):
-    register(make_run(), 0.9)
-    run_id = make_run(known="120 of 200")
-    registration = register(run_id, 0.99)
-    assert registration.alias == CHALLENGER
-    assert "(this one: 120 of 200, version 1, the champion: none)" in registration.reason
+@pytest.mark.parametrize("known", ["120 of 200", "unknown"])
+def test_a_figure_on_reviews_that_its_start_knew_makes_no_champion_unless_forced(make_run, register, client, known):
+    run_id = make_run(known=known)
+    first = register(run_id, 0.99)
+    assert first.alias == CHALLENGER
+    assert f"know validation reviews, or may ({known})" in first.reason
+    assert find_version(client, "reviews", CHAMPION) is None, "nor where there is no other"
+    assert register(make_run(), 0.9).alias == CHAMPION
+    assert register(run_id, 0.99).alias == CHALLENGER
     assert register(make_run(known="none"), 0.95).alias == CHAMPION
     assert register(run_id, 0.99, force=True).alias == CHAMPION
+    assert register(run_id, 0.99).alias == CHAMPION, "it stays what it is"
+    assert register(make_run(known=known), 0.995).alias == CHALLENGER, "nor is one such figure better than another"
     assert register(make_run(known="none"), 0.97).alias == CHALLENGER, "nor is such a figure judged by"
 
 
