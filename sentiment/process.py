@@ -13,8 +13,10 @@ SPINS = 1000
 RETURNED_BYTES = 2**20
 """Size of a block from which glibc returns it to the system when it is freed."""
 
-COLLECTED_AFTER = 10_000
-"""Further objects after which Python looks for cycles among them; 700 by default."""
+USUAL_THRESHOLDS = gc.get_threshold()
+
+COLLECTED_AFTER = 10_000, 3, 1
+"""Further objects after which Python looks for cycles among them, 700 by default; all are looked at as often as then."""
 
 M_MMAP_THRESHOLD = -3
 """The name of that size in malloc.h."""
@@ -37,6 +39,7 @@ def prepare_process() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    gc.set_threshold(COLLECTED_AFTER)
+    if gc.get_threshold() == USUAL_THRESHOLDS:
+        gc.set_threshold(*COLLECTED_AFTER)
     if platform.libc_ver()[0] == "glibc" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, RETURNED_BYTES)

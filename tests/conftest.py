@@ -190,6 +190,7 @@ def _drawn_roughly() -> Iterator[None]:
     """Pictures are drawn small and without a layout, which takes half of the time; see `_drawn_whole`."""
 
     def save_roughly(figure: Figure, file: object, *, dpi: float, **options: object) -> None:
+        assert max(figure.get_size_inches()) * dpi < 2**16, "matplotlib refuses larger pictures"
         figure.set_layout_engine("none")
         savefig(figure, file, dpi=dpi / 10, **options)
 
