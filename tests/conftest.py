@@ -33,6 +33,7 @@ from omegaconf import DictConfig
 
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
+from sentiment.cores import count_cores
 from sentiment.flat import flatten
 from sentiment.search.frozen import FrozenRepository
 
@@ -42,6 +43,11 @@ gc.disable()  # while all that tests import is; see `pytest_collection_finish`
 
 savefig = Figure.savefig
 compose_config_from_defaults_list = ConfigLoaderImpl._compose_config_from_defaults_list
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Have one more than there are cores: many tests wait for processes of their own."""
+    return count_cores() + 1
 
 
 def pytest_collection_finish() -> None:
