@@ -61,6 +61,10 @@ HASHED = {"trainer.log_every_n_steps": 20}
 """Incidental settings that count in the hashes of earlier versions, and for what value they stand in those of this one:
 the default, so that the hashes of most checkpoints are still the same."""
 
+HASH_FORMS = 3
+"""Of `identify`: 0 is that of this version; 1 left the project's folder in lists, e.g. of teachers; 2 counted `HASHED`
+as set, too. Whoever looks for a stored hash tries all."""
+
 ONE_DEVICE = {"trainer.devices": "1", "trainer.nodes": "1"}
 """What a run had before it could have several."""
 
@@ -124,16 +128,16 @@ def keep_determining(content: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def identify(settings: Settings, fingerprint: str, *, whatever: str | None = None, is_earlier: bool = False) -> str:
+def identify(settings: Settings, fingerprint: str, *, whatever: str | None = None, form: int = 0) -> str:
     """Hash the settings that determine a run, and the fingerprint of its data: files may change under their name.
 
     Runs that differ in the settings under `whatever` are the same, but not in its option (``optimizer.name``).
-    `is_earlier`: as an earlier version did, see `HASHED`; it left the project's folder in lists, e.g. of teachers.
+    `form`: that of an earlier version, see `HASH_FORMS`.
     """
     flat = flatten(settings.model_dump(mode="json"))
-    hashed = {key: flat[key] if is_earlier else value for key, value in HASHED.items()}
+    hashed = {key: flat[key] if form > 1 else value for key, value in HASHED.items()}
     kept = {
-        key: value if is_earlier and isinstance(value, list) else _make_portable(value)
+        key: value if form > 0 and isinstance(value, list) else _make_portable(value)
         for key, value in (keep_determining(flat) | hashed).items()
         if whatever is None or not key.startswith(f"{whatever}.") or key == f"{whatever}.name"
     }

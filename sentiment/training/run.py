@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 
-from sentiment.config.identity import identify
+from sentiment.config.identity import HASH_FORMS, identify
 from sentiment.config.objective import find_direction
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
@@ -223,7 +223,7 @@ def _identify(settings: Settings, fingerprint: str, max_epochs: int) -> Identity
     trainer = settings.trainer.model_copy(update={"max_epochs": max_epochs})
     whole = settings.model_copy(update={"trainer": trainer})
     run, training = (
-        tuple(identify(whole, fingerprint, whatever=group, is_earlier=is_earlier) for is_earlier in (False, True))
+        tuple(identify(whole, fingerprint, whatever=group, form=form) for form in range(HASH_FORMS))
         for group in (None, "optimizer")
     )
     return Identity(run, training)

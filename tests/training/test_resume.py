@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sentiment.config.identity import identify
+from sentiment.config.home import PROJECT_DIR
+from sentiment.config.identity import HASH_FORMS, identify
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Lessons
@@ -447,16 +448,19 @@ def test_only_a_run_of_the_same_settings_goes_on(
     assert ("of other settings" in caplog.text) is (starts_at == 1)
 
 
+@pytest.mark.parametrize("form", range(1, HASH_FORMS))
 def test_a_checkpoint_of_an_earlier_version_goes_on_and_is_copied(
-    origin, small_corpus, recording_reporter, tmp_path, caplog
+    origin, small_corpus, recording_reporter, tmp_path, caplog, form
 ):
-    """Its hashes told how often the loss is logged."""
+    """Its hashes told in which folder teachers lay, and those before how often the loss is logged."""
     settings, folder = origin
+    teachers = [str(PROJECT_DIR / "multirun/a")]  # nobody asks them here
+    settings = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"teachers": teachers})})
     assert settings.trainer.log_every_n_steps != 20
     file = folder / "checkpoints/last.ckpt"
     checkpoint = torch.load(file, weights_only=True)
     run, training = (
-        identify(settings, small_corpus.fingerprint, whatever=group, is_earlier=True) for group in (None, "optimizer")
+        identify(settings, small_corpus.fingerprint, whatever=group, form=form) for group in (None, "optimizer")
     )
     part = checkpoint["sentiment.resume"]
     assert (part["identity"]["run"], part["training"]) != (run, training)
