@@ -16,7 +16,7 @@ RETURNED_BYTES = 2**20
 USUAL_THRESHOLDS = gc.get_threshold()
 
 COLLECTED_AFTER = 10_000, 3, 1
-"""Further objects after which Python looks for cycles among them, 700 by default; all are looked at as often as then."""
+"""Further objects after which Python looks for cycles among them, 700 by default; for all as often as by default."""
 
 M_MMAP_THRESHOLD = -3
 """The name of that size in malloc.h."""

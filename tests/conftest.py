@@ -45,9 +45,9 @@ savefig = Figure.savefig
 compose_config_from_defaults_list = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Have one more than there are cores: many tests wait for processes of their own."""
-    return count_cores() + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Have one more than cores for the fast tests, many of which wait; slow ones keep all cores busy themselves."""
+    return count_cores() + (config.option.markexpr == "not slow")
 
 
 def pytest_collection_finish() -> None:
