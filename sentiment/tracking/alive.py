@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.outbox import lock, writing
+from sentiment.tracking.outbox import POLL_SECONDS, lock, writing
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,6 @@ RUN_FILE = ".running"
 
 LOOK_SECONDS = 1.0
 """Longest time for which somebody locks a sign who only looks at it."""
-
-POLL_SECONDS = 0.05
 
 
 class Alive:

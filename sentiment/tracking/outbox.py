@@ -38,6 +38,12 @@ OUTBOX_FILE = "mlflow.jsonl"
 
 DELIVERY_FILE = "mlflow.json"
 
+SILENT_SECONDS = 2.0
+"""A longer wait is told."""
+
+POLL_SECONDS = 0.05
+"""Time between two attempts at a lock that somebody holds."""
+
 Note = dict[str, Any]
 """One line: its ``kind``, its ``time`` in MLflow's unit (ms), and what belongs to it."""
 
@@ -241,15 +247,32 @@ class Outbox:
 
         Args:
             waits: Wait until nobody is.
+
+        Raises:
+            TrackingError: The folder cannot be written.
         """
-        sign = self.folder / f".{DELIVERY_FILE}.lock"
-        with sign.open("w") as file:
-            try:
-                lock(file.fileno(), sign, waits=waits)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        sign, began, is_told = self.folder / f".{DELIVERY_FILE}.lock", time.monotonic(), False
+        while True:
+            with writing(sign):
+                file = sign.open("w")  # anew for each look: a person may have removed it
+            with file:
+                try:
+                    lock(file.fileno(), sign)
+                except BlockingIOError:
+                    if not waits:
+                        yield False
+                        return
+                else:
+                    yield True
+                    return
+            if not is_told and time.monotonic() - began > SILENT_SECONDS:
+                log.info(
+                    "Another command holds %s, and delivers to MLflow; waiting for its end.\n"
+                    "  -> only where that command's machine is gone for good, remove the file",
+                    sign,
+                )
+                is_told = True
+            time.sleep(POLL_SECONDS)
 
     def remove(self) -> None:
         """Remove it: the folder is a copy, and what it records is delivered from the original."""

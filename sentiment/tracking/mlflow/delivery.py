@@ -16,7 +16,7 @@ from sentiment.credentials import is_same_store, name_server
 from sentiment.errors import first_line
 from sentiment.tracking.mlflow.one_delivery import OneDelivery, is_away
 from sentiment.tracking.mlflow.store import Store, open_client, open_store
-from sentiment.tracking.outbox import OUTBOX_FILE, Outbox, find_outboxes, write_uri
+from sentiment.tracking.outbox import OUTBOX_FILE, SILENT_SECONDS, Outbox, find_outboxes, write_uri
 from sentiment.tracking.result_file import PARENT_FILE
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ FINAL_SECONDS = 60.0
 
 HURRIED_SECONDS = 5.0
 """The same after Ctrl-C and the like, and at the end of a run that another one waits for."""
-
-SILENT_SECONDS = 2.0
-"""A longer wait is told."""
 
 
 class Outboxes:

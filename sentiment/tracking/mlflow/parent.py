@@ -23,7 +23,7 @@ from sentiment.format import mask_passwords, write_own_command
 from sentiment.json_file import write_json
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
-from sentiment.tracking.mlflow.store import find_run, open_store, recording
+from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
 from sentiment.tracking.mlflow.write import replace_tags, write_tags
 from sentiment.tracking.outbox import Outbox, is_copy, tell_other_store, write_folder, writing
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
@@ -79,32 +79,52 @@ def start_sweep(
     store = open_store(uri, experiment, artifact_dir)
     with writing(sweep_dir):
         sweep_dir.mkdir(parents=True, exist_ok=True)
-    outbox, folder = Outbox(sweep_dir), write_folder(sweep_dir, uri)
-    with recording(uri), outbox.delivering(waits=True):  # two commands may start a study at the same moment
-        known = read_parent(sweep_dir)
-        if known is not None:
-            tell_other_store(known.uri, uri)
-            if is_copy(sweep_dir / PARENT_FILE, known.folder, known.run_id):
-                log.info("%s is a copy, whose original has its run in MLflow: this one gets another.", sweep_dir)
-                leave_originals(sweep_dir)
-                known = None
-        if known is not None and known.uri == uri and find_run(store.client, known.run_id):
-            if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
-                outbox.begin(known.run_id, uri)
-            _reopen(store.client, known.run_id)
-            return _write(replace(known, folder=folder), sweep_dir)
-        tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
-        run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
-        parent = Parent(uri, store.experiment_id, run.info.run_id, folder)
-        try:
-            tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}
-            write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
-            store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
-            _write(parent, sweep_dir)
-            outbox.begin(parent.run_id, uri)
-        except BaseException as error:
-            store.client.set_terminated(parent.run_id, ending_of(error).status)
-            raise
+    outbox = Outbox(sweep_dir)
+    with recording(uri):
+        known = _find_own(store, sweep_dir)  # without the lock: who delivers holds it as long as a server takes
+        if known is None or outbox.delivery.run_id != known.run_id:
+            with outbox.delivering(waits=True):  # two commands may start a study at the same moment
+                known = _find_own(store, sweep_dir)
+                if known is None:
+                    _leave_earlier(sweep_dir, uri)
+                    return _make(store, sweep_dir, project_dir, overrides, base_yaml)
+                if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
+                    outbox.begin(known.run_id, uri)
+        _reopen(store.client, known.run_id)
+        return _write(replace(known, folder=write_folder(sweep_dir, uri)), sweep_dir)
+
+
+def _find_own(store: Store, sweep_dir: Path) -> Parent | None:
+    """Return the parent that an earlier start made in this store; None where it is gone, or another folder's."""
+    known = read_parent(sweep_dir)
+    if known is None or known.uri != store.uri or is_copy(sweep_dir / PARENT_FILE, known.folder, known.run_id):
+        return None
+    return known if find_run(store.client, known.run_id) else None
+
+
+def _leave_earlier(sweep_dir: Path, uri: str) -> None:
+    """Say where what goes on was recorded so far; of a copy, leave that to the original."""
+    known = read_parent(sweep_dir)
+    if known is not None:
+        tell_other_store(known.uri, uri)
+        if is_copy(sweep_dir / PARENT_FILE, known.folder, known.run_id):
+            log.info("%s is a copy, whose original has its run in MLflow: this one gets another.", sweep_dir)
+            leave_originals(sweep_dir)
+
+
+def _make(store: Store, sweep_dir: Path, project_dir: Path, overrides: Sequence[str], base_yaml: str) -> Parent:
+    tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
+    run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
+    parent = Parent(store.uri, store.experiment_id, run.info.run_id, write_folder(sweep_dir, store.uri))
+    try:
+        tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}
+        write_tags(store.client, parent.run_id, {**tags, **describe_environment(project_dir)})
+        store.client.log_text(parent.run_id, base_yaml, "config/base.yaml")
+        _write(parent, sweep_dir)
+        Outbox(sweep_dir).begin(parent.run_id, store.uri)
+    except BaseException as error:
+        store.client.set_terminated(parent.run_id, ending_of(error).status)
+        raise
     return parent
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.result_file import PARENT_FILE
 from tests.tracking.conftest import Project
@@ -103,15 +105,43 @@ def test_two_commands_that_start_at_the_same_moment_have_one_parent(project, mon
         return describe_environment(project_dir)
 
     def lock(file, operation):
-        if operation == fcntl.LOCK_EX:
+        try:
+            flock(file, operation)
+        except BlockingIOError:
             has_come.set()  # it waits from here on
-        flock(file, operation)
+            raise
 
     monkeypatch.setattr(describe, start_another)
     with ThreadPoolExecutor() as pool:
         first = start(project)
         assert second[0].result() == first
     assert project.run().info.run_id == first.run_id == read_parent(project.sweep_dir).run_id
+
+
+def test_a_start_that_finds_its_parent_waits_for_nobody_who_delivers(project):
+    """Who delivers holds the lock as long as the server takes, or for ever: its machine is gone."""
+    first = start(project)
+    with ThreadPoolExecutor() as pool, Outbox(project.sweep_dir).delivering():
+        assert pool.submit(start, project).result(timeout=60) == first
+
+
+def test_a_start_that_has_to_wait_for_another_one_says_so(project, monkeypatch, caplog):
+    monkeypatch.setattr("sentiment.tracking.outbox.SILENT_SECONDS", 0.1)
+    project.sweep_dir.mkdir(parents=True)
+    until = time.monotonic() + 60
+    with caplog.at_level("INFO"), ThreadPoolExecutor() as pool:
+        with Outbox(project.sweep_dir).delivering():
+            second = pool.submit(start, project)
+            while not caplog.messages and time.monotonic() < until:
+                time.sleep(0.05)
+            assert f"Another command holds {project.sweep_dir}/.mlflow.json.lock" in caplog.text
+        assert second.result() == read_parent(project.sweep_dir)
+
+
+def test_a_lock_that_cannot_be_written_is_no_fault_of_the_store(project):
+    (project.sweep_dir / ".mlflow.json.lock").mkdir(parents=True)
+    with pytest.raises(TrackingError, match=r"^\S*/.mlflow.json.lock cannot be written: .*\n  -> free space"):
+        start(project)
 
 
 @pytest.mark.parametrize("ending", [FINISHED, Ending("KILLED", "interrupted", "interrupted (Ctrl-C)")])
