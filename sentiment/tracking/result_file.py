@@ -379,7 +379,7 @@ def leave_originals(folder: Path) -> None:
         keys = [note["key"] for _, note in outbox.read() if note["kind"] == "start"]
         copied = {} if ADOPTED_TAG in record.tags else {COPIED_TAG: "true"}
         tags = {**record.tags, **copied, ADOPTED_TAG: (keys or [record.tags.get(ADOPTED_TAG, "true")])[-1]}
-        write_result(record.folder, replace(record, tags=tags))
+        amend_result(record.folder, tags=tags)
         outbox.remove()
 
 

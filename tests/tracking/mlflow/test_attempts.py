@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -132,11 +133,13 @@ def test_a_copy_of_a_sweep_goes_on_under_a_parent_of_its_own_and_leaves_the_runs
         attempt(job=job, ending=ending)
     project.deliver()
     before = read_child_records(project.uri, first.run_id)
+    os.utime(project.output_dir(0) / "result.json", (1000, 1000))
     copy = shutil.copytree(project.sweep_dir, project.sweep_dir.with_name("copy"))
 
     with caplog.at_level("INFO"):
         second = begin_sweep(project, sweep_dir=copy)
     assert f"{copy} is a copy" in caplog.text
+    assert (copy / "0/result.json").stat().st_mtime == 1000, "it is no later run for that"
     close_settled(copy / "1", 1, Ending("PRUNED", reason="it was given up"))
     settle_all_adopted(copy, Deliverer(copy, [project.uri]).open)
     attempt(job=2, points=[(3, 1.5)], output_dir=copy / "2")
