@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,15 +48,11 @@ def watch_training(trial: RunningTrial, settings: Settings, corpus: Corpus) -> T
 
 
 def count_ahead(settings: Settings, corpus: Corpus) -> int:
-    """Count the parameters of a run's network before it is built: shapes alone, without memory or random numbers."""
-    import torch
-
+    """Count the parameters of a run's network before it is built."""
     from sentiment.models.build import count_parameters
-    from sentiment.training.run import build_module
+    from sentiment.training.run import plan_network
 
-    with suppress(Exception), torch.device("meta"):
-        return count_parameters(build_module(settings, corpus).network)
-    return count_parameters(build_module(settings, corpus).network)  # one of one's own, which reads numbers meanwhile
+    return count_parameters(plan_network(settings, corpus))
 
 
 @dataclass

@@ -31,7 +31,7 @@ from multiprocessing.connection import Client, Connection, answer_challenge, del
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings, TrainerSettings
@@ -44,7 +44,7 @@ from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.metrics import check_metrics
 from sentiment.training.reporter import Reporter
 from sentiment.training.result import RunResult
-from sentiment.training.run import train_and_test, train_replica
+from sentiment.training.run import plan_network, train_and_test, train_replica
 
 KEY = "SENTIMENT_REPLICAS_KEY"
 """Environment variable with the secret by which the processes of a run know one another."""
@@ -83,7 +83,8 @@ def train_on_devices(
     Arguments, result and errors are those of `train_and_test`.
 
     Raises:
-        ConfigError: A split has fewer reviews than there are devices, or the network cannot be trained on several.
+        ConfigError: A split has fewer reviews than there are devices.
+        SentimentError: The network cannot be trained on several.
         ReplicaError: A process of the run died; the same call goes on from the last checkpoint.
     """
     trainer = settings.trainer
@@ -95,11 +96,24 @@ def train_on_devices(
     if least < trainer.replicas:
         problem = f"{trainer.replicas} devices in all, and one of the splits that the run reads has {least} reviews"
         raise ConfigError([Fault("trainer.devices", problem, "take fewer devices, or more reviews")])
+    _require_shareable(trainer, plan_network(settings, corpus))
     level = logging.getLogger().getEffectiveLevel()
     given = settings.model_dump_json(), corpus, output_dir.resolve(), start, origin, words, may_train_on, level
     work = pickle.dumps(given)
     with started(trainer) as (connections, processes):
         return attend(connections, processes, work, reporter)
+
+
+def _require_shareable(trainer: TrainerSettings, network: nn.Module) -> None:
+    """Refuse to share out the batches of a network that takes their means: each replica would take its share's."""
+    kinds = nn.SyncBatchNorm.__bases__  # of one's own, too
+    for name, part in network.named_modules():
+        if isinstance(part, kinds) and not isinstance(part, nn.SyncBatchNorm) and part.training:
+            raise SentimentError(
+                f"trainer.devices: {trainer.replicas} in all, and {name} of the network, a batch norm, needs whole "
+                "batches.",
+                "take one device, or in the network LayerNorm, which is of each review, or on GPUs SyncBatchNorm",
+            )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -27,7 +28,7 @@ from sentiment.cores import describe_load
 from sentiment.data.batching import Cut
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
-from sentiment.errors import ConfigError, Fault, Reached, RunPruned, RunStopped
+from sentiment.errors import Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
@@ -76,7 +77,6 @@ def train_and_test(
 
     Raises:
         DeviceError: The device asked for is not there.
-        ConfigError: The network cannot be trained on several.
         UndefinedObjectiveError: The validation reviews leave an objective undefined.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
         RunPaused: The reporter stopped it at a checkpoint; the same call goes on from there.
@@ -115,7 +115,6 @@ def train_replica(
     set_global_state(settings.seed, settings.trainer)
     with lightning_setup():
         data, module = build_data(settings, corpus), build_module(settings, corpus)
-        _require_shareable(settings.trainer, module.network)
         learn_ratios(module.network, data.list_training(), len(corpus.class_names))
         started_from = take_start(module.network, settings, corpus, start, words)
         _require_savable(settings, corpus, module.network, output_dir, start)
@@ -142,16 +141,6 @@ def train_replica(
         checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
         bundle=save_run_bundle(output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start),
     )  # fmt: skip
-
-
-def _require_shareable(trainer: TrainerSettings, network: nn.Module) -> None:
-    """Refuse to share out the batches of a network that takes their means: each replica would take its share's."""
-    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
-    found = [name for name, part in network.named_modules() if isinstance(part, kinds)]
-    if trainer.replicas > 1 and found:
-        problem = f"{trainer.replicas} devices in all, and {found[0]} of the network, a batch norm, needs whole batches"
-        remedy = "take one device, or in the network LayerNorm, which is of each review, or on GPUs SyncBatchNorm"
-        raise ConfigError([Fault("trainer.devices", problem, remedy)])
 
 
 def _require_savable(
@@ -309,6 +298,13 @@ def build_module(settings: Settings, corpus: Corpus) -> TextClassificationModule
         scheduler=settings.scheduler,
         label_smoothing=settings.trainer.label_smoothing,
     )
+
+
+def plan_network(settings: Settings, corpus: Corpus) -> nn.Module:
+    """Return a run's network before it is built: shapes alone, without memory or random numbers."""
+    with suppress(Exception), torch.device("meta"):
+        return build_module(settings, corpus).network
+    return build_module(settings, corpus).network  # one of one's own, which reads numbers meanwhile
 
 
 def _build_network(settings: Settings, corpus: Corpus, classes: int) -> nn.Module:

@@ -46,9 +46,11 @@ class Masking(Plain):
 class Normed(Plain):
     """Takes the means of a batch."""
 
+    norm: type[nn.Module] = nn.BatchNorm1d
+
     def __init__(self, vocabulary_size: int, classes: int, embedding_size: int) -> None:
         super().__init__(vocabulary_size, classes, embedding_size)
-        self.head = nn.Sequential(nn.BatchNorm1d(embedding_size), self.head)
+        self.head = nn.Sequential(self.norm(embedding_size), self.head)
 
 
 class Reading(Plain):

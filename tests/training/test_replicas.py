@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from torch import nn
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.data.batching import Item, collate
 from sentiment.data.build import build_corpus
-from sentiment.errors import ConfigError, Fault, NonFiniteLossError, RunPaused, RunPruned
+from sentiment.errors import ConfigError, Fault, NonFiniteLossError, RunPaused, RunPruned, SentimentError
 from sentiment.training.replicas import ReplicaError, attend, make_picklable, train_on_devices, write_srun
-from sentiment.training.run import build_module, train_replica
+from sentiment.training.run import build_module
 from tests.models.own import Normed, registered
 
 # One review is left for the last batch of an epoch and of the test, so that replicas go without a share of it.
@@ -94,21 +95,42 @@ def test_a_split_with_fewer_reviews_than_devices_is_refused(small_settings, smal
         train_on_devices(settings, small_corpus, tmp_path, reporter)
 
 
-def test_a_network_that_takes_the_means_of_whole_batches_is_refused(small_settings, small_corpus, reporter, tmp_path):
-    given = small_corpus, tmp_path, reporter, None, None, None
-    with registered(Normed):
-        with pytest.raises(ConfigError, match=r"2 devices in all, and head\.0 of the network, a batch norm, needs"):
-            train_replica(small_settings("model=rnn", "trainer.devices=2"), *given, may_train_on=True)
-        assert train_replica(small_settings("model=rnn", "trainer.max_epochs=1"), *given, may_train_on=True)
+@pytest.fixture
+def _not_started(monkeypatch):
+    """Starting replicas is an error."""
 
-
-def test_the_test_split_of_a_run_that_leaves_it_alone_may_be_smaller(
-    small_settings, small_corpus, reporter, tmp_path, monkeypatch
-):
     def start(trainer):
         raise ChildProcessError
 
     monkeypatch.setattr("sentiment.training.replicas.started", start)
+
+
+@pytest.mark.usefixtures("_not_started")
+@pytest.mark.parametrize(
+    ("norm", "is_shared"),
+    [
+        (nn.BatchNorm1d, False), (nn.LazyBatchNorm1d, False),
+        (nn.SyncBatchNorm, True), (lambda size: nn.BatchNorm1d(size).eval(), True),
+    ],
+)  # fmt: skip
+def test_a_network_that_takes_the_means_of_whole_batches_is_refused_before_replicas_start(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch, norm, is_shared
+):
+    monkeypatch.setattr(Normed, "norm", staticmethod(norm))
+    told = "^$" if is_shared else r"2 in all, and head\.0 of the network, a batch norm, needs whole batches"
+    with registered(Normed), pytest.raises(ChildProcessError if is_shared else SentimentError, match=told):
+        train_on_devices(small_settings("model=rnn", "trainer.devices=2"), small_corpus, tmp_path, reporter)
+
+
+def test_a_network_that_takes_the_means_of_whole_batches_trains_on_one_device(
+    small_settings, small_corpus, reporter, tmp_path
+):
+    with registered(Normed):
+        train_on_devices(small_settings("model=rnn", "trainer.max_epochs=1"), small_corpus, tmp_path, reporter)
+
+
+@pytest.mark.usefixtures("_not_started")
+def test_the_test_split_of_a_run_that_leaves_it_alone_may_be_smaller(small_settings, small_corpus, reporter, tmp_path):
     corpus = replace(small_corpus, test=small_corpus.test.take(np.array([0])))
     for test, error in (("true", ConfigError), ("false", ChildProcessError)):
         settings = small_settings("model=rnn", "trainer.devices=2", f"trainer.test={test}")
