@@ -156,8 +156,9 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
 
     Tags: ``study`` names it, where it is one; ``trials`` and ``trials.STATE`` count the trials, or the jobs of a plain
     multirun; ``best.trial``, ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the
-    best, as people read it; with several objectives ``front`` has the numbers of the trials on the front; ``adopted``
-    has the runs of jobs that were taken over from other studies, or their keys where MLflow did not have them yet.
+    best, as people read it, and ``best.bound`` what ranks it where that is no mean; with several objectives ``front``
+    has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were taken over from other
+    studies, or their keys where MLflow did not have them yet.
     The metric ``best/OBJECTIVE`` is the best value in full.
     """
     tags = {"study": table.name} if table.is_study else {}
@@ -175,6 +176,8 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
         return tags, {}
     value = best.values[objective]
     tags |= {"best.objective": objective, "best.value": format_metric(objective, value)}
+    if table.bounded:
+        tags["best.bound"] = format_metric(objective, best.scores[objective])
     tags |= {"best.trial": str(best.number), "best.name": best.label if best.record is None else best.record.name}
     if best.record is not None and best.record.run_id:
         tags["best.run_id"] = best.record.run_id

@@ -267,7 +267,7 @@ def _note_ties(table: SweepTable) -> tuple[str, ...]:
         return ()
     numbers = join_names([str(row.number) for row in table.ties])
     told = "none of them is shown to be better; the lowest number has rank 1."
-    return (f"The {table.noun}s {numbers} share the best {table.tell_shared()}: {told}",)
+    return (f"The {table.noun}s {numbers} share the best {table.tell_scores()}: {told}",)
 
 
 @dataclass

@@ -115,6 +115,7 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
         PrintedColumn("model", lambda row: row.model, is_text=True, is_kept=True),
         *(PrintedColumn(name, cell, is_text=True, is_setting=True) for name, cell in settings),
         *(PrintedColumn(one, partial(_write_metric, one), is_kept=True, is_bold=True) for one in table.objectives),
+        *(PrintedColumn(f"bound of\n{one}", partial(_write_bound, one), is_kept=True) for one in table.bounded),
         *(PrintedColumn(name, partial(_write_metric, name)) for name in measured),
         *(
             PrintedColumn(heading, partial(_write_metric, name))
@@ -145,7 +146,8 @@ def _write_heading(table: SweepTable) -> str:
     better = "higher" if table.directions[0] == "maximize" else "lower"
     states = table.count_states()
     is_tried = not table.ranked and any(row.is_try for row in table.rows)
-    how = "" if is_tried else f", ranked by {table.objectives[0]} ({better} is better)"
+    ranks = f"{'the bound of ' if table.bounded else ''}{table.objectives[0]}"
+    how = "" if is_tried else f", ranked by {ranks} ({better} is better)"
     parts = [f"{states.get('complete', 0)} finished{how}"]
     if len(table.objectives) > 1 and table.front:
         parts.append(f"{len(table.front)} on the front with {' and '.join(table.objectives[1:])}")
@@ -179,7 +181,14 @@ def _write_setting(key: str, row: SweepRow) -> str:
 
 
 def _write_metric(name: str, row: SweepRow) -> str:
-    value = row.value_of(name)
+    return _write_value(name, row.value_of(name))
+
+
+def _write_bound(name: str, row: SweepRow) -> str:
+    return _write_value(name, row.bound_of(name))
+
+
+def _write_value(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     return format_duration(value) if name == "time/fit_seconds" else format_metric(name, value)

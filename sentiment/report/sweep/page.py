@@ -137,23 +137,23 @@ def write_headline(table: SweepTable) -> str:
         lost = " in the study's storage" if any(row.is_lost for row in table.rows) else ""
         return f"No trial has finished{lost}, so there is no best one."
     name = table.objectives[0]
-    value = format_metric(name, best.values[name])
     tied = join_names([str(row.number) for row in table.ties]) if len(table.ties) > 1 else ""
     if len(table.objectives) > 1:
         told = (
-            f"Trials {tied} share the best {table.tell_shared()}"
+            f"Trials {tied} share the best {table.tell_scores()}"
             if tied
-            else f"Trial {best.number} has the best {name} {value}"
+            else f"Trial {best.number} has the best {table.tell_scores(name)}"
         )
         return f"{told}; {table.tell_front()}."
     broken = sum(bool(row.excess) for row in finished)
     limits = f" ({broken} of them break{'s' if broken == 1 else ''} a limit)" if broken else ""
     if tied:
         good = f"Trials {tied} are equally good, and the best of {len(finished)} that finished{limits}"
-        return f"{good}: {table.tell_shared()}."
+        return f"{good}: {table.tell_scores()}."
     if len(finished) == 1:
-        return f"Trial {best.number} reached {name} {value}; it is the only one that finished."
-    return f"Trial {best.number} is the best of {len(finished)} that finished{limits}: {name} {value}."
+        reached = f"{name} {format_metric(name, best.values[name])}"
+        return f"Trial {best.number} reached {reached}; it is the only one that finished."
+    return f"Trial {best.number} is the best of {len(finished)} that finished{limits}: {table.tell_scores(name)}."
 
 
 def count_trials(table: SweepTable) -> str:

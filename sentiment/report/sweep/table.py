@@ -118,6 +118,10 @@ class SweepRow:
         """Return an objective or another number of the run; None where it was not measured."""
         return self.values.get(metric, self.metrics.get(metric))
 
+    def bound_of(self, objective: str) -> float | None:
+        """Return the bound that a study computes of a complete trial's repeats; where all agree, it is the value."""
+        return self.scores.get(objective) if self.state == "complete" and not self.is_lost else None
+
 
 @dataclass(frozen=True)
 class Importance:
@@ -173,11 +177,11 @@ class SweepTable:
                 found.setdefault(row.number if row.reused_from is None else row.reused_from, row)
         return tuple(found.values())
 
-    def tell_shared(self) -> str:
-        """Say what the trials of `ties` share: of each objective what ranks them, as in ``val/loss 0.3``."""
-        assert self.best is not None, "only trials with a best one share anything"
-        prefix = "bound of " if self.bounded else ""
-        return ", and ".join(f"{prefix}{name} {format_metric(name, value)}" for name, value in self.best.scores.items())
+    def tell_scores(self, *names: str) -> str:
+        """Say what ranks the best trial, of all objectives or some, as in ``bound of val/loss 0.3``."""
+        assert self.best is not None, "no trial ranks where none is the best"
+        prefix, scores = "bound of " if self.bounded else "", self.best.scores
+        return ", and ".join(f"{prefix}{name} {format_metric(name, scores[name])}" for name in names or scores)
 
     @property
     def bounded(self) -> tuple[str, ...]:

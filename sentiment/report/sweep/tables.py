@@ -80,11 +80,9 @@ def _rank_row(table: SweepTable, row: SweepRow, varied: Sequence[str], metrics: 
     if record is not None:
         seconds = row.metrics.get("time/fit_seconds", record.seconds)  # over its repeats
         ends = (record.parameters, seconds, record.epochs, record.best_epoch)
-    # Only of complete trials does a study compute bounds; where all repeats agree, the bound is the value.
-    scores = row.scores if row.state == "complete" and not row.is_lost else {}
     return (
         row.rank, *(row.on_front for _ in _front_column(table)), *(row.number for _ in _trial_column(table)),
-        *(row.value_of(name) for name in table.objectives), *map(scores.get, table.bounded),
+        *(row.value_of(name) for name in table.objectives), *map(row.bound_of, table.bounded),
         row.model or None,
         *(row.parameters.get(key) for key in varied), state_in_capitals(row),
         *(row.value_of(name) for name in metrics), *ends, table.job_of(row),

@@ -18,6 +18,7 @@ from sentiment.report.sweep.best import BestTrial, choose_best
 from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
+from sentiment.report.sweep.closing import describe_parent
 from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
@@ -68,7 +69,9 @@ def test_a_bound_ranks_and_the_mean_is_what_stands_under_the_name_of_the_metric(
     assert [row.number for row in table.rows] == [1, 0, 2]
     assert len(table.ties) == 1
     assert table.best.values == {"val/accuracy": 0.93}
-    assert write_headline(table).endswith("val/accuracy 93.00 %.")
+    assert write_headline(table).endswith("the best of 3 that finished: bound of val/accuracy 92.00 %.")
+    tags, metrics = describe_parent(table)
+    assert (tags["best.value"], tags["best.bound"], metrics) == ("93.00 %", "92.00 %", {"best/val/accuracy": 0.93})
     assert "one standard error worse (repeat_value=bound)" in table.notes[0]
     ranking = make_ranking(table)
     columns = {column.name: [row[place] for row in ranking.rows] for place, column in enumerate(ranking.columns)}
@@ -77,6 +80,15 @@ def test_a_bound_ranks_and_the_mean_is_what_stands_under_the_name_of_the_metric(
     best = make_history_chart(table).panels[0].series[-1]
     assert (best.name, best.x, best.y) == ("best so far", (0.0, 1.0, 2.0), (0.95, 0.93, 0.93))
     assert make_runs(table).panels[0].y.categories[0].startswith("1:")
+
+
+def test_of_several_objectives_the_best_bound_is_told_and_not_a_mean_that_another_trial_beats():
+    names, ways = ("val/accuracy", "model/parameters"), ("maximize", "minimize")
+    trials = [replace(make_trial(n), values=(bound, 9.0), means=(mean, 9.0)) for n, bound, mean in (
+        (0, 0.895, 0.90), (1, 0.88, 0.91),
+    )]  # fmt: skip
+    table = collect_records([], "mine", history=make_history(*trials, objectives=names, directions=ways, repeats=3))
+    assert write_headline(table).startswith("Trial 0 has the best bound of val/accuracy 89.50 %; with model/parameters")
 
 
 def test_trials_of_equal_bounds_share_these_and_not_the_mean_of_the_first():

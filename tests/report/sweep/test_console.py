@@ -8,6 +8,7 @@ from rich.console import Console
 
 from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.console import choose_columns, print_table
+from sentiment.search.study.history import StudyHistory, TrialHistory
 
 
 def printed(records, width=None, objectives=("val/accuracy",), history=None, **options):
@@ -129,6 +130,22 @@ def test_pruned_jobs_stand_in_the_table_marked_and_dimmed(records, pruned):
     assert "1 not finished" in lines
     in_colour = printed([*records, pruned], 120, force_terminal=True, color_system="standard").splitlines()
     assert [line.startswith("\x1b[2m") for line in in_colour[3:6]] == [False, False, True]
+
+
+def test_where_bounds_rank_the_table_has_them_and_its_heading_says_so():
+    trials = [
+        TrialHistory(n, "complete", {"x": n + 1.5}, (bound,), means=(mean,), started=1.0, ended=2.0)
+        for n, bound, mean in ((0, 0.895, 0.90), (1, 0.88, 0.91))
+    ]
+    study = StudyHistory(
+        "mine", ("val/accuracy",), ("maximize",), tuple(trials), (0,), frozenset(), conditions={}, repeats=3
+    )
+    heading, above, names, first, second, *_ = printed([], 80, history=study).splitlines()[1:]
+    assert heading == "2 finished, ranked by the bound of val/accuracy (higher is better)"
+    assert "bound of" in above
+    assert names.split()[3:5] == ["val/accuracy", "val/accuracy"]
+    assert "90.00 % 89.50 %" in " ".join(first.split())
+    assert "91.00 % 88.00 %" in " ".join(second.split())
 
 
 def test_only_pruned_jobs(pruned):
