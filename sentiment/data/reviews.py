@@ -73,9 +73,10 @@ def _find_fault(reviews: Reviews, classes: int) -> str | None:
 def find_fault_among(texts: Sequence[str]) -> str | None:
     """Return why these are no texts of reviews; a single text, whose letters would be reviews, is not either.
 
-    Nor is a pandas Series, which takes numbers for labels of its index: reviews would get the labels of others.
+    Nor is a pandas Series, which takes numbers for labels of its index: reviews would get the labels of others. A
+    sequence, e.g. a column of `datasets`, goes by position.
     """
-    if not isinstance(texts, list | tuple | np.ndarray):
+    if not isinstance(texts, Sequence | np.ndarray) or isinstance(texts, str | bytes):
         return f"the texts are no list, but {type(texts).__name__}"
     faults = ((row, find_text_fault(text)) for row, text in enumerate(texts))
     return next((f"of review {row} {fault}" for row, fault in faults if fault), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
@@ -83,6 +84,21 @@ def test_splits_hold_the_ids_of_their_texts(prepare: Prepare, source):
         assert split.labels.tolist() == origin.labels[split.rows].tolist()
         for index, ids in enumerate(corpus.tokenizer.encode([origin.texts[row] for row in split.rows])):
             np.testing.assert_array_equal(split[index], ids)
+
+
+def test_columns_of_datasets_are_read_as_lists_are(prepare: Prepare, source, tmp_path: Path):
+    from_lists, parts = prepare(), {}
+    for split in ("train", "test"):
+        reviews = getattr(source.raw, split)
+        backwards = Dataset.from_dict({"text": reviews.texts[::-1]})
+        column = backwards.select(reversed(range(len(reviews))))["text"]  # a position is no place in its table
+        parts[split] = Reviews(column, reviews.labels)  # type: ignore[arg-type]
+    source.raw = replace(source.raw, **parts)
+    from_columns = prepare_corpus(source, TOKENIZER, SPLIT, tmp_path / "columns")
+    for split in ("train", "validation", "test"):
+        one, other = getattr(from_lists, split), getattr(from_columns, split)
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_array_equal(one.labels, other.labels)
 
 
 def test_the_second_time_nothing_is_loaded_and_all_is_equal(prepare: Prepare, source):

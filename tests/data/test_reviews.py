@@ -26,6 +26,7 @@ NAMES = ("negative", "positive")
         (GOOD.texts, np.array([0, 1, 1], dtype=np.uint64), "the labels are no numpy array of int64, but uint64"),
         (GOOD.texts, [0, 1, 1], "the labels are no numpy array of int64, but list"),
         ("all", GOOD.labels, "the texts are no list, but str"),
+        (b"all", GOOD.labels, "the texts are no list, but bytes"),
         (pandas.Series(GOOD.texts, index=[2, 0, 1]), GOOD.labels, "the texts are no list, but Series"),
         (dict.fromkeys(GOOD.texts).keys(), GOOD.labels, "the texts are no list, but dict_keys"),
         (["a film", None, "the end"], GOOD.labels, "of review 1 the text is missing"),
