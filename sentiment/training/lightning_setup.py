@@ -43,6 +43,8 @@ def lightning_setup() -> Iterator[None]:
         # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # It was not asked for, or is a Mac's: its remedy is no setting of ours, and the log names the device.
+        warnings.filterwarnings("ignore", message="GPU available but not used")
         # Where Slurm is installed: srun would start the command once per device, and each would be a run of its own.
         warnings.filterwarnings("ignore", message="The `srun` command is available")
         # Every replica logs the metrics of all of them.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.accelerators import MPSAccelerator
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from torch import nn
 
@@ -223,6 +224,12 @@ def test_lightning_and_an_average_of_weights_take_the_device_of_the_run(small_se
     trainer = run.build_trainer(settings, tmp_path, [])
     assert trainer.accelerator == kind
     assert [one._device.type for one in trainer.callbacks if isinstance(one, WeightAveraging)] == [kind]
+
+
+def test_a_gpu_that_is_not_taken_is_no_warning(small_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    with lightning_setup():
+        run.build_trainer(small_settings("model=rnn", "trainer.accelerator=cpu"), tmp_path, [])
 
 
 @pytest.mark.parametrize("more", [(), ("model.naive_bayes_ngrams=3",)])
