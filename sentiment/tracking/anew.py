@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from sentiment.tracking.result_file import CONTINUES_TAG, TRAINED_ON_TAG, ResultRecord
 
@@ -22,12 +23,28 @@ def pin_models(record: ResultRecord) -> dict[str, str]:
 
     Empty where there are none, or nobody noted the versions.
     """
-    known, start, teachers = json.loads(record.tags.get(VERSIONS_TAG, "{}")), *_list_models(record)
+    if VERSIONS_TAG not in record.tags:
+        return {}
+    known, start, teachers = json.loads(record.tags[VERSIONS_TAG]), *_list_models(record)
     pinned = {START: known[start]} if start in known else {}
     if not known.keys().isdisjoint(teachers):
         versions = [known.get(name, name) for name in teachers]
         pinned[TEACHERS] = json.dumps(versions, ensure_ascii=False, separators=(",", ":"))
     return pinned
+
+
+def list_settings(records: Sequence[ResultRecord]) -> list[dict[str, str]]:
+    """Return the settings of runs that are told apart by them, as `ResultRecord.settings` has them.
+
+    Registered models stand there by their versions, where that makes more runs one setting: those of an alias, and of
+    the version that it stood for. Where it makes none more, the alias stays, of which an old record tells no version.
+    """
+    written = [record.settings for record in records]
+    pinned = [{**one, **pin_models(record)} for one, record in zip(written, records, strict=True)]
+    for key in (START, TEACHERS):
+        if len({one.get(key) for one in pinned}) < len({one.get(key) for one in written}):
+            written = [{**one, key: by[key]} if key in by else one for one, by in zip(written, pinned, strict=True)]
+    return written
 
 
 def explain_other(record: ResultRecord) -> str:

@@ -10,6 +10,7 @@ from sentiment.errors import SentimentError
 from sentiment.format import format_setting, join_names
 from sentiment.nearest import nearest
 from sentiment.report.sweep.table import SweepTable
+from sentiment.tracking.anew import list_settings
 from sentiment.tracking.result_file import ResultRecord
 from sentiment.tracking.run_name import shorten
 from sentiment.tracking.runs import StoredRun
@@ -25,7 +26,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
         SentimentError: No run has the setting, or all have the same value.
     """
     varying = _varying(runs)
-    settings = [run.record.settings for run in runs]
+    settings = list_settings([run.record for run in runs])
     key = _complete(by, varying, dict.fromkeys(key for one in settings for key in one))
     groups: dict[str, list[StoredRun]] = {}
     for run, one in zip(runs, settings, strict=True):
@@ -104,7 +105,7 @@ def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
 
 def list_differing(records: Sequence[ResultRecord]) -> list[str]:
     """List the settings that differ between runs, but for where and how they were done."""
-    settings = [record.settings for record in records]
+    settings = list_settings(records)
     keys = dict.fromkeys(key for one in settings for key in one if not is_incidental(key))
     return [key for key in keys if len({one.get(key) for one in settings}) > 1]
 

@@ -22,6 +22,7 @@ from sentiment.format import (
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
 from sentiment.report.record.store import differing_keys, read_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.tracking.anew import list_settings
 from sentiment.tracking.result_file import (
     BEHIND_NAMES,
     FINGERPRINT_TAG,
@@ -109,8 +110,9 @@ def _gather(
 ) -> dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]]:
     """Gather runs by model, settings and tags, each in the order of their seeds."""
     gathered: dict[tuple[str, tuple[tuple[str, str], ...]], list[ResultRecord]] = {}
-    for record in sorted(records, key=lambda run: int(run.params["seed"])):
-        values = [(key, read_setting(record, key)) for key in keys]
+    beside = zip(records, list_settings(records), strict=True)
+    for record, one in sorted(beside, key=lambda pair: int(pair[0].params["seed"])):
+        values = [(key, read_setting(one, key)) for key in keys]
         settings = [(key, value) for key, value in values if value is not None]
         settings += [(tag, record.tags.get(tag, "unknown")[:12]) for tag in tags if _has_behind(record, tag)]
         gathered.setdefault((record.option, tuple(settings)), []).append(record)
@@ -120,7 +122,7 @@ def _gather(
 def _has_behind(record: ResultRecord, tag: str) -> bool:
     """Return whether a run has what a tag tells of, though one of an earlier version may not tell it."""
     key = NAMED_BY.get(tag)
-    return tag in record.tags or key is None or read_setting(record, key) not in (None, "null")
+    return tag in record.tags or key is None or read_setting(record.settings, key) not in (None, "null")
 
 
 def name_test(objective: str) -> str:

@@ -26,6 +26,7 @@ from sentiment.report.sweep.collect import collect_records
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.table import SweepTable
 from sentiment.search.study.history import StudyHistory, parse_history, read_study, write_history
+from sentiment.tracking.anew import list_settings
 from sentiment.tracking.result_file import TRIAL_TAG, ResultRecord, list_facts, make_record
 from sentiment.tracking.run_name import parse_overrides, shorten
 
@@ -173,23 +174,23 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
     A setting that merely follows another one (``model.hidden_size`` from ``model.embedding_size``) is left out.
     """
     typed = dict.fromkeys(item.partition("=")[0].lstrip("+~") for record in records for item in record.overrides)
-    names = dict.fromkeys(key for record in records for key in record.settings)
+    settings = list_settings(records)
+    names = dict.fromkeys(key for one in settings for key in one)
     ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
     kept: dict[str, list[str | None]] = {}
     for key in ordered:
         if key == "seed" or key == "model.name" or is_incidental(key) or f"{key}.name" in names:
             continue
-        values = [read_setting(record, key) for record in records]
+        values = [read_setting(one, key) for one in settings]
         if not _differs(records, values) or any(_follows(values, other) for other in kept.values()):
             continue
         kept[key] = values
     return list(kept)
 
 
-def read_setting(record: ResultRecord, key: str) -> str | None:
-    """Return a setting of a run; that of a group that was left out, such as ``pretrain``, is ``null``."""
+def read_setting(settings: Mapping[str, str], key: str) -> str | None:
+    """Return one of a run's settings; that of a group that was left out, such as ``pretrain``, is ``null``."""
     group, _, last = key.rpartition(".")
-    settings = record.settings
     return settings.get(key, settings.get(group) if last == "name" else None)
 
 

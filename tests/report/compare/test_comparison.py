@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from sentiment.report.compare.comparison import compare_runs
 from sentiment.report.compare.groups import keep_finished, name_groups, split_runs
 from sentiment.report.compare.summary import conclude, print_comparison, write_csv, write_p_value
 from sentiment.report.sweep.table import SweepRow, SweepTable
+from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
 from sentiment.tracking.runs import StoredRun
@@ -200,6 +202,26 @@ def test_runs_of_a_group_differ_in_the_seed_alone(make_run):
     groups["again"] = [make_run("rnn", 2, params={"model.pooling": "max"})]
     with pytest.raises(SentimentError, match=r"differ in more than the seed: model\.pooling(.|\n)*--by model\.pooling"):
         compare_runs(groups)
+
+
+def test_an_alias_and_the_version_that_it_stood_for_are_one_setting(make_run):
+    """What `best` writes names the version, the trial that it is of the alias; an old record tells no version."""
+    alias, versions, key = "models:/imdb@champion", {"models:/imdb@champion": "models:/imdb/3"}, "trainer.init_from"
+
+    def start(seed, name, known=()):
+        run = make_run("rnn", seed, params={key: name})
+        tags = {**run.record.tags, **({VERSIONS_TAG: json.dumps(known)} if known else {})}
+        return replace(run, record=replace(run.record, tags=tags))
+
+    of_alias, of_version = start(0, alias, versions), start(1, "models:/imdb/3")
+    for runs in ([of_alias, of_version], [of_alias, start(1, alias)]):
+        assert compare_runs({"a": runs, "b": [make_run("transformer", seed) for seed in (0, 1)]}).pairs
+    groups = split_runs([of_alias, of_version, start(2, "models:/imdb/4")], "init_from")
+    assert {name: len(runs) for name, runs in groups.items()} == {
+        "init_from=models:/imdb/3": 2, "init_from=models:/imdb/4": 1,
+    }  # fmt: skip
+    with pytest.raises(SentimentError, match=r"differ in more than the seed: trainer\.init_from"):
+        compare_runs({"a": [of_alias, start(1, "models:/imdb/4")], "b": [make_run("transformer", 0)]})
 
 
 def test_single_runs_beside_each_other_are_told_apart_without_numbers(make_run):

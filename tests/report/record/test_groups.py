@@ -11,6 +11,7 @@ from sentiment.report.record import groups as record_groups
 from sentiment.report.record.groups import format_csv, format_groups, make_group_chart
 from sentiment.report.sweep.rows import make_job_rows, rank_rows
 from sentiment.report.sweep.table import SweepTable
+from sentiment.tracking.anew import VERSIONS_TAG
 from sentiment.tracking.result_file import BEHIND_NAMES, CONTINUES_TAG
 
 
@@ -82,6 +83,18 @@ def test_what_names_stood_for_is_a_setting_too(make_run, tag):
     assert [group.settings for group in groups] == [{tag: letter * 12} for letter in "ab"]
     groups = group_runs([runs[0], replace(runs[2], tags={})], "val/accuracy", "maximize")
     assert [group.seeds for group in groups] == [(0, 1)], "one of an earlier version"
+
+
+def test_an_alias_and_the_version_that_it_stood_for_are_one_setting(make_run):
+    alias, versions = "models:/imdb@champion", '{"models:/imdb@champion": "models:/imdb/3"}'
+    names = [alias, "models:/imdb/3", "models:/imdb/4"]
+    runs = [make_run(n, "rnn", n, 0.9 - n / 10, trainer__init_from=name) for n, name in enumerate(names)]
+    runs[0] = replace(runs[0], tags={**runs[0].tags, VERSIONS_TAG: versions})
+    groups = group_runs(runs, "val/accuracy", "maximize")
+    assert [(group.settings["trainer.init_from"], group.seeds) for group in groups] == [
+        (names[1], (0, 1)),
+        (names[2], (2,)),
+    ]
 
 
 def test_the_test_stands_beside_validation_in_its_own_measure(make_run):
