@@ -165,17 +165,22 @@ def close_abandoned(output_dir: Path, kind: FailureKind, reason: str) -> None:
     _close(output_dir, ["RUNNING", "KILLED"] if kind == "timed_out" else ["RUNNING"], Ending("FAILED", kind, reason))
 
 
-def close_settled(output_dir: Path, job: int, ending: Ending) -> None:
+def close_settled(output_dir: Path, job: int, ending: Ending) -> bool:
     """Write how a search has ended a run that was paused, stopped or killed; of a pruned one, remove the checkpoints.
 
-    Not where another job has come to its folder.
+    Not where another job has come to its folder, or its end is written.
+
+    Returns:
+        Whether it was written.
 
     Raises:
         TrackingError: The record is damaged, or the folder cannot be written.
     """
     open_states: set[Status] = {"PAUSED", "RUNNING", "KILLED"}
-    if _close(output_dir, open_states - {ending.status}, ending, job) and ending.status == "PRUNED":
+    is_closed = _close(output_dir, open_states - {ending.status}, ending, job)
+    if is_closed and ending.status == "PRUNED":
         shutil.rmtree(output_dir / CHECKPOINTS, ignore_errors=True)
+    return is_closed
 
 
 def note_successor(output_dir: Path, number: int) -> None:

@@ -29,6 +29,7 @@ from sentiment.report.sweep.closing import (
     close_jobs,
     close_killed_beside,
     describe_parent,
+    passing_over,
     tell_parent,
 )
 from sentiment.search.frozen import freeze_loader
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from sentiment.search.workers.job import Finished
     from sentiment.tracking.mlflow.delivery import Deliverer
     from sentiment.tracking.parent_file import Parent
+    from sentiment.tracking.result_file import ResultRecord
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._parent: Parent | None = None
         self._study: RunningStudy | None = None
+        self._ended: StudyState | None = None
         self._deliverer: Deliverer | None = None
         self._alive: Alive | None = None
         self._answer: Path | None = None
@@ -114,11 +117,26 @@ class SweepCallback(Callback):
             _note_successors([trial], state)
 
     def on_study_end(self, config: DictConfig, state: StudyState) -> None:
-        """Do the same for the trials that ended unheard: as those of commands that were killed."""
-        for trial in (*state.trials, *state.replaced):
-            close_ended(trial, state.study_dir, state.repeats)
+        """Keep the study: `_report` closes what ended unheard, with the records at hand, and can be interrupted."""
+        self._ended = state
+
+    def close_unheard(self, records: Sequence[ResultRecord]) -> bool:
+        """Do as `on_trial_end` for the trials that ended unheard, as those of commands that were killed.
+
+        Args:
+            records: All that can be read of the study; one that tells an end is not read again.
+
+        Returns:
+            Whether any of them was closed.
+        """
+        if self._ended is None:
+            return False
+        state, closed = self._ended, {one.folder for one in records if one.status in ("FINISHED", "PRUNED", "FAILED")}
+        trials = (*state.trials, *state.replaced)
+        found = [close_ended(trial, state.study_dir, state.repeats, closed) for trial in trials]
         if self._parent is not None:
-            _note_successors(state.trials, state)
+            _note_successors(trials, state)
+        return any(found)
 
     def on_study_change(self, config: DictConfig, state: StudyState) -> None:
         """Show on the parent run how the study stands."""
@@ -182,6 +200,8 @@ class SweepCallback(Callback):
         try:
             seconds = self._settle(is_cut=is_cut)
             table = _collect(config, is_over=is_over)
+            if self.close_unheard(table.records):
+                table = _collect(config, is_over=is_over)
             ending = _ending(table, interruption)
             if self._parent is not None:
                 tell_parent(_sweep_dir(config), table, self._parent)
@@ -224,7 +244,8 @@ def _note_successors(trials: Sequence[Any], state: StudyState) -> None:
         for repeat, job in enumerate(list_jobs(replaced[earlier], state.repeats)):
             folder = None if job in named else read_folder(replaced[earlier], state.study_dir, repeat)
             if folder is not None:
-                note_successor(folder, later[earlier])
+                with passing_over(folder):
+                    note_successor(folder, later[earlier])
 
 
 def explain_watching(config: DictConfig, study_dir: Path) -> str:

@@ -11,6 +11,8 @@ import json
 import logging
 import socket
 import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +94,14 @@ def close_killed_beside(sweep_dir: Path, uri: str) -> None:
         threading.Thread(target=Deliverer(folder, [uri]).deliver, daemon=True).start()
 
 
-def close_ended(trial: Any, study_dir: Path, repeats: int) -> None:
+def close_ended(trial: Any, study_dir: Path, repeats: int, closed: Collection[Path | None] = ()) -> bool:
     """Close the records of a trial's runs that do not tell how the study has ended it, where no process works on them.
 
-    A paused trial is given up; a job is stopped, or killed together with its command.
+    A paused trial is given up; a job is stopped, or killed together with its command. `closed` are folders whose
+    records are known to tell an end.
+
+    Returns:
+        Whether any was closed.
     """
     from sentiment.search.study.outcome import find_pruned_reason
     from sentiment.search.study.trial import read_folder
@@ -105,13 +111,24 @@ def close_ended(trial: Any, study_dir: Path, repeats: int) -> None:
         "PRUNED": Ending("PRUNED", reason=find_pruned_reason(trial) or "pruned"),
         "FAIL": Ending("KILLED" if kind == "interrupted" else "FAILED", kind, reason),
     }.get(trial.state.name)
+    has_closed = False
     for repeat in range(0 if ending is None else repeats):
         folder = read_folder(trial, study_dir, repeat)
-        try:
-            if ending is not None and folder is not None and not is_alive(folder, RUN_FILE):
-                close_settled(folder, trial.number * repeats + repeat, ending)
-        except TrackingError as error:  # the next command on the study tries again
-            log.warning("%s is not closed: %s", folder, first_line(error))
+        if ending is not None and folder is not None and folder not in closed:
+            with passing_over(folder):
+                if not is_alive(folder, RUN_FILE):
+                    has_closed |= close_settled(folder, trial.number * repeats + repeat, ending)
+    return has_closed
+
+
+@contextmanager
+def passing_over(folder: Path) -> Iterator[None]:
+    """Go on where the record of another run cannot be amended; the next command on the study tries again."""
+    try:
+        yield
+    except (OSError, TrackingError) as error:
+        is_closed = isinstance(error.__cause__ or error, PermissionError)  # it is another person's, who can amend it
+        log.log(logging.DEBUG if is_closed else logging.WARNING, "%s stays as it is: %s", folder, first_line(error))
 
 
 def tell_parent(sweep_dir: Path, table: SweepTable, parent: Parent) -> None:

@@ -32,7 +32,7 @@ from sentiment.tracking import runs
 from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import Parent, read_parent
-from sentiment.tracking.result_file import read_result, write_result
+from sentiment.tracking.result_file import read_result, read_result_of, read_results, write_result
 
 
 @pytest.fixture
@@ -126,6 +126,7 @@ def test_a_failed_trial_is_noted_as_replaced_in_the_folder_that_it_had(make_conf
     state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, [later], [], [], 0.0, replaced=[earlier])
     callback.on_trial_end(make_config("tracking=none"), later, state)
     callback.on_study_end(make_config("tracking=none"), state)
+    callback.close_unheard([])
     assert [note["tags"] for _, note in Outbox(folder).read()] == [{}, {"trial.replaced_by": "1"}]
 
 
@@ -450,8 +451,8 @@ def test_records_of_trials_that_ended_unheard_are_closed_when_a_command_on_their
     callback, trials = SweepCallback(), [pruned, stopped, elsewhere, again]
     callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
     state = StudyState("mine", tmp_path / "sweep", ["maximize"], 4, trials, [], [], 0.0, replaced=[failed])
-    for _ in range(2):
-        callback.on_study_end(make_config("tracking=none"), state)
+    callback.on_study_end(make_config("tracking=none"), state)
+    assert [callback.close_unheard(read_results(tmp_path / "sweep")[0]) for _ in range(2)] == [True, False]
     assert read_end(tmp_path / "sweep/0") == ("PRUNED", None, "its point is none of the space any more")
     assert not (tmp_path / "sweep/0/checkpoints").exists()
     assert read_end(tmp_path / "sweep/1") == ("FAILED", "worker_died", "3 commands died while they ran it")
@@ -460,6 +461,58 @@ def test_records_of_trials_that_ended_unheard_are_closed_when_a_command_on_their
     assert read_end(tmp_path / "sweep/3")[0] == status, "a process works there"
     assert read_end(tmp_path / "sweep/4")[0] == "FINISHED"
     alive.end()
+
+
+def test_each_failed_trial_of_a_chain_is_tagged_with_the_one_that_stands_for_it(make_config, make_trial, tmp_path):
+    """Also the first one where the command of the second was killed before it could tell."""
+    first = make_trial(0, "FAIL", "FAILED", "too deep", "exception")
+    second = make_trial(5, "FAIL", "FAILED", "too deep", "exception", **{REPLACES_KEY: 0})
+    third = make_trial(9, "COMPLETE", "FINISHED", None, **{REPLACES_KEY: 5})
+    callback = SweepCallback()
+    callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 1, [third], [], [], 0.0, replaced=[first, second])
+    callback.on_study_end(make_config("tracking=none"), state)
+    callback.close_unheard([])
+    told = [Outbox(tmp_path / f"sweep/{number}").read()[-1][1]["tags"] for number in (0, 5, 9)]
+    assert told == [{"trial.replaced_by": "5"}, {"trial.replaced_by": "9"}, {}]
+
+
+def test_records_that_cannot_be_amended_do_not_end_the_command(make_config, make_trial, tmp_path, monkeypatch, caplog):
+    """Those of another person on the study, whose folders are closed to this one, or on a full disk."""
+    closed = make_trial(0, "PRUNED", "PAUSED", "not promoted")
+    full = make_trial(1, "FAIL", "FAILED", "too deep", "exception")
+    (tmp_path / "sweep/1/mlflow.jsonl").unlink()
+    (tmp_path / "sweep/1/mlflow.jsonl").mkdir()
+    later = make_trial(2, "COMPLETE", "FINISHED", None, **{REPLACES_KEY: 1})
+    left = make_trial(3, "PRUNED", "PAUSED", "not promoted")
+
+    def read(folder):
+        if folder.name == "0":
+            raise PermissionError(f"[Errno 13] Permission denied: {folder}")
+        return read_result_of(folder)
+
+    monkeypatch.setattr("sentiment.tracking.recorder.read_result_of", read)
+    callback, trials = SweepCallback(), [closed, later, left]
+    callback._parent = Parent("sqlite:///none.db", "1", "e" * 32)
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 3, trials, [], [], 0.0, replaced=[full])
+    callback.on_study_end(make_config("tracking=none"), state)
+    callback.on_trial_end(make_config("tracking=none"), later, state)
+    assert callback.close_unheard([])
+    assert read_end(tmp_path / "sweep/3")[0] == "PRUNED"
+    assert f"{tmp_path}/sweep/1 stays as it is" in caplog.text
+    assert f"{tmp_path}/sweep/0" not in caplog.text, "each of its commands would say so of each of them"
+
+
+def test_records_that_tell_an_end_are_not_read_again_when_a_study_ends(make_config, make_trial, tmp_path, monkeypatch):
+    """A study may have thousands of pruned trials."""
+    trials = [make_trial(0, "PRUNED", "PRUNED", "not promoted"), make_trial(1, "PRUNED", "PAUSED", "not promoted")]
+    callback, looked_at = SweepCallback(), []
+    state = StudyState("mine", tmp_path / "sweep", ["maximize"], 2, trials, [], [], 0.0)
+    callback.on_study_end(make_config("tracking=none"), state)
+    records = read_results(tmp_path / "sweep")[0]
+    monkeypatch.setattr("sentiment.report.sweep.closing.is_alive", lambda folder, name: looked_at.append(folder.name))
+    assert callback.close_unheard(records)
+    assert looked_at == ["1"]
 
 
 def test_the_record_of_another_trial_that_has_come_to_the_folder_stays(make_trial, make_record, tmp_path):
