@@ -109,7 +109,10 @@ def _report(kind: type[BaseException], error: BaseException, traceback: Tracebac
             print(f"\n{name}: {error.strerror}\n  -> mind who owns it and what it is, or name another", file=sys.stderr)
             return
         if describe_failure(error).kind == "out_of_memory":
-            remedy = "lower the batch size (--batch-size, data.batch_size), or take a device with more memory"
+            remedy = (
+                "lower data.batch_size (run.py) or --batch-size (predict), or add --no-explain (errors, evaluate); "
+                "else take a device with more memory"
+            )
             print(f"\nOut of memory: {first_line(error)}\n  -> {remedy}", file=sys.stderr)
             return
         if isinstance(error, KeyboardInterrupt):

@@ -46,7 +46,7 @@ def test_a_name_that_the_system_refuses_is_told_without_a_traceback(tell, tmp_pa
 def test_a_text_that_does_not_fit_the_memory_is_told_without_a_traceback(tell):
     told = tell(lambda: torch.empty(1 << 62, dtype=torch.uint8))
     assert told.startswith("\nOut of memory: ")
-    assert told.endswith("with more memory\n")
+    assert "lower data.batch_size (run.py) or --batch-size (predict), or add --no-explain (errors, evaluate)" in told
     assert "Traceback" not in told
 
 
