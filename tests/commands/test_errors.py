@@ -6,6 +6,7 @@ import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,11 +102,14 @@ def test_a_run_that_was_not_tested_is_looked_at_on_validation(copied, capsys):
         call(str(copied), "--split", "test")
 
 
-def test_a_run_in_mixed_precision_is_told_from_its_model_which_answers_in_32_bits(copied):
+def test_a_run_in_mixed_precision_is_told_from_its_model_which_answers_in_32_bits(copied, monkeypatch):
     record = read_result(copied / "result.json")
     write_result(copied, replace(record, params={**record.params, "trainer.precision": "bf16-mixed"}))
     found = analyse_run(find_stored_run(str(copied), copied.parent, ""), split="validation", explain=False)
     assert found.source.endswith("at 32-true; the run's own figures are of bf16-mixed")
+    monkeypatch.setattr("sentiment.report.errors.analysis.find_option", lambda _: SimpleNamespace(fitter="a"))
+    found = analyse_run(find_stored_run(str(copied), copied.parent, ""), split="validation", explain=False)
+    assert found.source == "predicted now, with the stored model", "what is fitted in one go reads no precision"
 
 
 def test_the_words_are_weighed_for_the_class_that_stands_beside_them(copied):

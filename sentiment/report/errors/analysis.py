@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from sentiment.config.option import find_option
 from sentiment.data.labelled import LabelledReviews
 from sentiment.data.split_texts import HeldOut, read_split_texts, relocate_data
 from sentiment.data.splits import Part
@@ -84,7 +85,8 @@ def analyse_run(
     reviews, class_names = read_split_texts(data, split, _read_fingerprint(run))
     if stored is None:
         probabilities, source = predictor.predict(reviews.texts).probabilities, "predicted now, with the stored model"
-        if (precision := settings.trainer.precision) != "32-true":
+        precision = settings.trainer.precision
+        if precision != "32-true" and find_option(settings.model).fitter is None:  # which reads no precision
             source += f" at 32-true; the run's own figures are of {precision}"
     else:
         _require_same_reviews(stored.labels, reviews, run.folder)
