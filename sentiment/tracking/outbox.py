@@ -99,12 +99,18 @@ def lock(descriptor: int, file: Path, *, waits: bool = False) -> None:
     except BlockingIOError:
         raise
     except OSError as error:
-        _tell_no_locks(file.parent, str(error))
+        _tell_no_locks(next(folder for folder in file.absolute().parents if folder.is_mount()), str(error))
 
 
-@cache  # once a folder
+@cache  # once a file system
 def _tell_no_locks(folder: Path, error: str) -> None:
-    log.warning("Files in %s cannot be locked (%s): a second command there would not be noticed.", folder, error)
+    log.warning(
+        "The file system at %s has no locks (%s): a second command on a study or a run there would not be noticed.\n"
+        "  -> start it with tracking=none, and no `sync` before the first one has ended: else both deliver to MLflow, "
+        "and runs may lose what they noted there",
+        folder,
+        error,
+    )
 
 
 class Outbox:
