@@ -222,9 +222,9 @@ def _write_one_line(error: BaseException) -> str:
 def refusing_exit() -> Iterator[None]:
     """Turn `sys.exit` in a job into a failure of that job. Otherwise the whole sweep would end without a message.
 
-    What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and handlers of signals, whose
-    codes are 128 and more; below 0 is submitit's, for a job that is queued again. So does Lightning's own exit after
-    SIGTERM, with the code that it lacks: the command would end with 0.
+    What interrupts the process goes through: Ctrl-C, of which Lightning makes an exit, and handlers of signals: Ray's
+    ends a job of a command that leaves with code 1. So does Lightning's own exit after SIGTERM, with the code that it
+    lacks: the command would end with 0.
 
     Raises:
         SentimentError: The block called `sys.exit`.
@@ -234,8 +234,8 @@ def refusing_exit() -> Iterator[None]:
     except SystemExit as error:
         if _is_of_sigterm(error):
             error.code = SIGTERM_EXIT_CODE
-        is_of_signal = isinstance(error.code, int) and not 0 <= error.code < 128
-        if is_of_signal or isinstance(error.__context__, KeyboardInterrupt):
+        is_of_signal = isinstance(error.code, int) and not 0 <= error.code < 128  # below 0: submitit's, to queue again
+        if is_of_signal or _is_of_handler(error) or isinstance(error.__context__, KeyboardInterrupt):
             raise
         raise SentimentError(
             f"The run called sys.exit({'' if error.code is None else repr(error.code)}) instead of coming to its end.",
@@ -283,6 +283,12 @@ def _explain_interruption(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"asked to exit with code {error.code}"
     return _write_one_line(error)
+
+
+def _is_of_handler(error: SystemExit) -> bool:
+    """Return whether the handler of a signal raised an exit."""
+    handlers = {getattr(signal.getsignal(one), "__code__", None) for one in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _is_of_sigterm(error: SystemExit) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import pickle
 import pkgutil
+import signal
+import sys
 
 import pytest
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -76,3 +78,19 @@ def test_an_exit_of_lightning_after_sigterm_is_no_failure_of_the_job():
     assert caught.value.code == 143
     for error in (caught.value, SIGTERMException()):
         assert (describe_failure(error).kind, describe_failure(error).reason) == ("interrupted", "terminated (SIGTERM)")
+
+
+def test_an_exit_by_the_handler_of_a_signal_is_no_failure_of_the_job():
+    """Ray ends the jobs of a command that leaves so, with code 1: they were taken for failed, and did not go on."""
+
+    def end(number, frame):
+        sys.exit(1)
+
+    earlier = signal.signal(signal.SIGUSR1, end)
+    try:
+        with pytest.raises(SystemExit), refusing_exit():
+            signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(SentimentError, match=r"called sys.exit\(1\)"), refusing_exit():
+            sys.exit(1)
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)

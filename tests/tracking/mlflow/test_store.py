@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
@@ -139,7 +140,7 @@ def test_a_plain_mlflow_server_in_the_project_shows_runs_and_serves_artifacts(pr
 def record_over_http(project, result, base):
     """The same server as the tracking URI: it keeps the artifacts itself."""
     settings = project.settings(f"tracking.uri={base}", "tracking.experiment=remote")
-    with open_recorder(project.context(settings)) as recorder:
+    with open_recorder(replace(project.context(settings), output_dir=project.folder / "multirun/remote")) as recorder:
         recorder.validated({"val/accuracy": 0.5}, step=1, epoch=1.0)
         recorder.finished(result)
     client = open_store(base, "remote", "unused").client
