@@ -17,6 +17,7 @@ from sentiment.report.draw.chart import Chart
 from sentiment.report.record.groups import RunGroup, format_csv, format_groups, group_runs, make_group_chart
 from sentiment.report.record.store import RecordPart, read_parts
 from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.collect import name_machines
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.result_file import CONTINUES_TAG, ResultRecord, is_of_another_study, write_commit
@@ -136,7 +137,7 @@ def _count(records: Sequence[ResultRecord]) -> str:
 
 def _made_with(records: Sequence[ResultRecord]) -> str:
     commits = sorted({write_commit(record) for record in records})
-    machines = sorted({record.tags.get("hardware", "unknown") for record in records})
+    machines = sorted({*name_machines({record.tags.get("hardware", "unknown") for record in records}).values()})
     return f"Commit {', '.join(commits)}; {', '.join(machines)}."
 
 

@@ -67,6 +67,9 @@ WARNINGS = {
 }
 """What it means where the runs differ in a fact."""
 
+UNNAMED = {"aarch64": "aarch64 ", "arm": "Apple "}
+"""Processors as earlier versions wrote them, and how later ones begin to write the same: a study may have both."""
+
 OTHER_MACHINES = "The runs were not timed on one hardware and device: a difference in time may come from it."
 
 
@@ -441,11 +444,23 @@ def _write_jobs(jobs: Sequence[int | str]) -> str:
     return ", ".join(ranges)
 
 
+def name_machines(texts: Collection[str]) -> dict[str, str]:
+    """Return each hardware's text by itself, but one without the processor's name by the only one that it can be."""
+    named = {}
+    for text in texts:
+        processor, _, rest = text.partition(", ")
+        begin = UNNAMED.get(processor)
+        same = [] if begin is None else [one for one in texts if one.startswith(begin) and one.endswith(f", {rest}")]
+        named[text] = same[0] if len(same) == 1 else text
+    return named
+
+
 def _values(records: Sequence[ResultRecord], fact: Fact) -> dict[str, list[int | str]]:
+    texts = [fact(record) for record in records]
+    named = name_machines({text for text in texts if text is not None})
     found: dict[str, list[int | str]] = {}
-    for record in records:
-        text = fact(record)
+    for record, text in zip(records, texts, strict=True):
         if text is not None:
             job = record.name if record.job_number is None else record.job_number
-            found.setdefault(text, []).append(job)
+            found.setdefault(named[text], []).append(job)
     return found

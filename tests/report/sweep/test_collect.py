@@ -19,7 +19,13 @@ from sentiment.report.sweep.charts import make_charts
 from sentiment.report.sweep.charts.trials import make_history as make_history_chart
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.closing import describe_parent
-from sentiment.report.sweep.collect import SweepMissingError, collect_records, collect_sweep
+from sentiment.report.sweep.collect import (
+    OTHER_MACHINES,
+    SweepMissingError,
+    collect_records,
+    collect_sweep,
+    note_machines,
+)
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.note import write_note
@@ -565,6 +571,23 @@ def test_a_limit_on_a_time_is_not_judged_on_several_machines_without_a_word(make
     trials = [make_trial(0, value=0.7, jobs=(0,)), make_trial(1, value=0.8, jobs=(1,), excess={limited: 2.0})]
     notes = collect_records(records, "mine", history=make_history(*trials)).notes
     assert any("not timed on one hardware and device" in note for note in notes) == is_told
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "is_one"),
+    [
+        ("aarch64, 8 cores, 16 GiB", "aarch64 0x41 0xd0c, 8 cores, 16 GiB", True),
+        ("arm, 8 cores, 16 GiB", "Apple M2, 8 cores, 16 GiB", True),
+        ("aarch64, 8 cores, 16 GiB", "aarch64 0x41 0xd0c, 16 cores, 16 GiB", False),
+        ("arm, 8 cores, 16 GiB", "A Processor, 8 cores, 16 GiB", False),
+    ],
+)
+def test_a_processor_that_has_a_name_since_is_no_second_machine(make_grid, earlier, later, is_one):
+    pairs = zip(make_grid(0.7, 0.8), (earlier, later), strict=True)
+    records = [replace(record, tags={"hardware": hardware}) for record, hardware in pairs]
+    assert note_machines(records, ["time/fit_seconds"]) == (() if is_one else (OTHER_MACHINES,))
+    facts = collect_records(records, "grid").facts
+    assert facts["hardware"] == (later if is_one else f"{later} (jobs 1); {earlier} (jobs 0)")
 
 
 def test_a_parent_run_is_found_by_its_folder(make_grid, tmp_path, monkeypatch):
