@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from sentiment.tracking.result_file import CONTINUES_TAG, TRAINED_ON_TAG, ResultRecord
+from sentiment.paths import expand_home
+from sentiment.tracking.result_file import CONTINUES_TAG, RUN_ID, TRAINED_ON_TAG, ResultRecord
 
 VERSIONS_TAG = "models.versions"
 """Tag of a run with registered models: JSON, the names among its settings and the version that each of them stood for
@@ -14,8 +15,8 @@ VERSIONS_TAG = "models.versions"
 
 START, TEACHERS = "trainer.init_from", "trainer.teachers"
 
-ALIASED = re.compile(r"models:/[^/]+|[^/:@]+@[\w-]+")
-"""Names of registered models without a version."""
+ALIASED = re.compile(r"models:/[^/]+|[^/:@]+@[\w-]+|(?P<bare>[^/:@]+)")
+"""Names of registered models without a version; a bare one may be that of a folder or run, too."""
 
 
 def pin_models(record: ResultRecord) -> dict[str, str]:
@@ -53,7 +54,7 @@ def explain_other(record: ResultRecord) -> str:
     Registered models are taken to be named as `pin_models` names them.
     """
     start, teachers = _list_models(record)
-    moving = [name for name in (start, *teachers) if ALIASED.fullmatch(name)] if VERSIONS_TAG not in record.tags else []
+    moving = [name for name in (start, *teachers) if _may_move(name)] if VERSIONS_TAG not in record.tags else []
     if origin := record.tags.get(CONTINUES_TAG):
         reason = f"It went on from a checkpoint of trial {origin}, which had other settings"
     elif epochs := record.tags.get(TRAINED_ON_TAG):
@@ -63,6 +64,16 @@ def explain_other(record: ResultRecord) -> str:
     else:
         return ""
     return f"{reason}: training anew at these settings alone gives another model."
+
+
+def _may_move(name: str) -> bool:
+    """Return whether a name may stand for another registered model by now; a folder or run here is none."""
+    from sentiment.tracking.runs import MULTIRUN_DIR, find_folder  # after this module, for numpy takes its time
+
+    found = ALIASED.fullmatch(name)
+    if found is None or found["bare"] is None:
+        return found is not None
+    return not (RUN_ID.fullmatch(name) or expand_home(name).exists() or find_folder(name, MULTIRUN_DIR))
 
 
 def _list_models(record: ResultRecord) -> tuple[str, list[str]]:

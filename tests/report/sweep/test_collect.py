@@ -526,13 +526,20 @@ def test_the_best_command_names_models_by_their_versions(make_record):
         ({"trial.continues": "3"}, {}, "went on from a checkpoint of trial 3"),
         ({"trainer.trained_on": "2"}, {}, "trained on after 2 epochs of a shorter run"),
         ({}, {"trainer.init_from": "models:/imdb@champion"}, "models that models:/imdb@champion stood for then"),
-        ({}, {"trainer.teachers": '["a","imdb@champion","models:/b/3"]'}, "models that imdb@champion stood for then"),
+        ({}, {"trainer.teachers": '["a/0","imdb@champion","models:/b/3"]'}, "models that imdb@champion stood for then"),
+        ({}, {"trainer.init_from": "imdb"}, "models that imdb stood for then, and they may be others by now"),
+        ({}, {"trainer.init_from": "README.md", "trainer.teachers": f'["sweep","{"0" * 32}"]'}, ""),
         ({}, {"trainer.init_from": "multirun/a/0", "trainer.teachers": '["a/0","models:/b/3"]'}, ""),
     ],
 )
 def test_a_best_run_that_its_settings_alone_do_not_train_again_has_no_command_and_says_why(
-    make_record, tags, params, told
+    make_record, tags, params, told, tmp_path, monkeypatch
 ):
+    record = make_record(0, "rnn")
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    write_result(tmp_path / "sweep" / "0", record)
+    monkeypatch.setattr(stored_runs, "MULTIRUN_DIR", tmp_path)
+    monkeypatch.chdir(PROJECT_DIR)
     table = collect_records([make_record(0, "rnn", tags=tags, params=params)], "one")
     assert (table.best_command is None) == bool(told)
     assert told in render_page(table, [])
