@@ -45,8 +45,11 @@ POINTS_A_PIXEL = 0.72
 PANEL_WIDTH, PANEL_HEIGHT, ROW_HEIGHT, LINE_HEIGHT = 5.2, 3.5, 0.3, 0.13
 """Inches; a row of a panel that lists categories, and each further line of their names."""
 
-MOST_LINES = 12
-"""Of a category's name: texts that are alike for longer are no settings."""
+MOST_LINES, MOST_LINES_IN_ALL = 12, 2000
+"""Of a category's name: texts that are alike for longer are no settings; and of all of a list, where each has one."""
+
+DPI, MOST_PIXELS = 110, 65_000
+"""Of a picture, and of its longer side: matplotlib refuses 2**16, so larger ones are drawn less finely."""
 
 
 def write_png(chart: Chart, file: Path) -> None:
@@ -56,7 +59,8 @@ def write_png(chart: Chart, file: Path) -> None:
         OSError: The folder cannot be written.
     """
     picture = io.BytesIO()
-    draw_static(chart).savefig(picture, format="png", dpi=110)
+    figure = draw_static(chart)
+    figure.savefig(picture, format="png", dpi=min(DPI, MOST_PIXELS / max(figure.get_size_inches())))
     write_bytes(file, picture.getvalue())
 
 
@@ -89,7 +93,8 @@ def _height(panel: Panel) -> float:
 def _name_categories(categories: Sequence[str]) -> list[str]:
     """Cut names to as few lines as tell them apart: a picture has no hover text to tell the rest."""
     names: list[str] = []
-    for lines in range(1, MOST_LINES + 1):
+    most = min(MOST_LINES, max(1, MOST_LINES_IN_ALL // max(1, len(categories))))
+    for lines in range(1, most + 1):
         names = ["\n".join(wrap(name, 40, lines)) for name in categories]
         if len(set(names)) == len(names):
             break

@@ -5,7 +5,9 @@ import struct
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from sentiment.report.draw import matplotlib
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.matplotlib import draw_static, write_png
 
@@ -66,6 +68,24 @@ def test_categories_that_begin_alike_are_told_apart_and_have_the_room():
     figure.canvas.draw()
     boxes = [label.get_window_extent() for label in labels]  # downwards
     assert all(lower.y1 < upper.y0 for upper, lower in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(("rows", "most", "is_fine"), [(500, 2**16 - 1, True), (100, 2000, False)])
+def test_a_list_of_any_length_is_a_picture_that_matplotlib_draws(tmp_path, monkeypatch, rows, most, is_fine):
+    """Names have fewer lines where there are many; where that is not enough, the picture is less fine."""
+    asked = []
+
+    def save(figure, file, *, format, dpi):
+        asked.append((max(figure.get_size_inches()) * dpi, dpi))
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(matplotlib, "MOST_PIXELS", min(most, matplotlib.MOST_PIXELS))
+    names = tuple(f"{'a_setting=1 ' * 40}{row}" for row in range(rows))
+    points = Series("", "markers", tuple(range(rows)), names)
+    write_png(Chart("c", "C", "", (Panel(Axis("x"), Axis("", categories=names), (points,)),)), tmp_path / "c.png")
+    [(side, dpi)] = asked
+    assert round(side) <= most
+    assert (dpi == matplotlib.DPI) == is_fine
 
 
 def test_few_lines_of_very_long_categories_are_shown():
