@@ -108,7 +108,7 @@ def _require_shareable(trainer: TrainerSettings, network: nn.Module) -> None:
     """Refuse to share out the batches of a network that takes their means: each replica would take its share's."""
     kinds = nn.SyncBatchNorm.__bases__  # of one's own, too
     for name, part in network.named_modules():
-        if isinstance(part, kinds) and not isinstance(part, nn.SyncBatchNorm) and part.training:
+        if part.training and isinstance(part, kinds) and not isinstance(part, nn.SyncBatchNorm):
             raise SentimentError(
                 f"trainer.devices: {trainer.replicas} in all, and {name} of the network, a batch norm, needs whole "
                 "batches.",
