@@ -210,7 +210,9 @@ def list_extensions() -> list[Option]:
 def register_extension_options() -> None:
     """Make every extension known to Hydra; a file of the same name in conf/ comes before it. Safe to call again."""
     for option in list_extensions():
-        ConfigStore.instance().store(group=option.group, name=option.name, node=read_defaults(option), provider=PACKAGE)
+        ConfigStore.instance().store(
+            group=option.group, name=option.name, node=read_defaults(option), provider=PACKAGE, replace=True
+        )
 
 
 def read_defaults(option: Option) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def build_corpus(
     """
     made_by = settings.tokenizer.model_dump() if tokenizer is None else {"trained": tokenizer.to_json()}
     cache_dir, code = Path(settings.cache_dir).expanduser(), find_option(settings).code
-    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell, code)
+    label_map = getattr(settings, "label_map", None)
+    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell, code, label_map)
 
 
 def split_of(settings: DataSettings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,12 +46,15 @@ def write_label_map(names: Mapping[str, str | None]) -> str:
     return shlex.quote(f"data.label_map={content if is_plain else quoted}")
 
 
-def report_classes(class_names: Sequence[str], labels: Mapping[str, npt.NDArray[np.integer]]) -> None:
+def report_classes(
+    class_names: Sequence[str], labels: Mapping[str, npt.NDArray[np.integer]], label_map: Mapping[Any, Any]
+) -> None:
     """Log every class with its number of reviews, and warn of classes that may be slips.
 
     Args:
         class_names: K names in index order.
         labels: Class indices of the reviews, per split.
+        label_map: Class that a label stands for already; None: its reviews are left out.
     """
     counts = [np.bincount(indices, minlength=len(class_names)) for indices in labels.values()]
     totals = dict(zip(class_names, np.sum(counts, axis=0).tolist(), strict=True))
@@ -58,43 +62,46 @@ def report_classes(class_names: Sequence[str], labels: Mapping[str, npt.NDArray[
     shown = [f"{name} {part}" for name, part in zip(class_names, parts, strict=True)][:SHOWN_CLASSES]
     shown += [f"and {len(parts) - SHOWN_CLASSES} more"] if len(parts) > SHOWN_CLASSES else []
     log.info("%d classes (%s): %s.", len(class_names), " + ".join(labels), "; ".join(shown))
-    for warning in find_slips(totals):
+    for warning in find_slips(totals, label_map):
         log.warning(warning)
 
 
-def find_slips(totals: Mapping[str, int]) -> list[str]:
-    """Return a warning about each group of classes that may be a slip.
+def find_slips(totals: Mapping[str, int], label_map: Mapping[Any, Any]) -> list[str]:
+    """Return a warning about each group of classes that may be a slip, all of them with one remedy.
 
     Args:
         totals: Number of reviews of each class.
+        label_map: Class that a label stands for already; None: its reviews are left out.
     """
-    warnings = []
     groups: dict[str, list[str]] = {}
     for name in totals:
         groups.setdefault(fold(name), []).append(name)
-    for names in groups.values():
-        if len(names) > 1:
-            kept = max(names, key=lambda name: (totals[name], name.islower()))
-            remedy = write_label_map({name: kept for name in names if name != kept})
-            warnings.append(
-                f"The classes {', '.join(map(repr, names))} differ only in case, blanks or form in Unicode; they "
-                f"become one class with {remedy}"
-            )
-    rare = [f"{name!r} ({count})" for name, count in totals.items() if count < FEWEST_REVIEWS]
-    if rare:
-        warnings.append(
-            f"Fewer than {FEWEST_REVIEWS} reviews of {join_names(rare, SHOWN_CLASSES)}: too few to learn from "
-            "and to measure on; more reviews help, or data.label_map, which joins classes"
-        )
+    alike = [names for names in groups.values() if len(names) > 1]
     # -1 beside 0 and more, or beside names, is how many data sets write "no label"; beside 1 alone it is a class.
     numbers = {name for name in totals if WHOLE_NUMBER.fullmatch(name)}
     unlabelled = [name for name in totals if fold(name) in NO_LABEL]
     is_alone = len(numbers) in (1, len(totals)) and [name for name in numbers if name.startswith("-")] == ["-1"]
     if is_alone and len(totals) > 2:
         unlabelled.append("-1")
+    new: dict[str, str | None] = dict.fromkeys(unlabelled)
+    for names in alike:
+        kept = max(names, key=lambda name: (totals[name], name.islower()))
+        new |= {name: kept for name in names if name != kept}
+    known = {str(label): None if target is None else str(target) for label, target in label_map.items()}
+    remedy = write_label_map({label: new.get(target or "", target) for label, target in known.items()} | new)
+    warnings = [
+        f"The classes {', '.join(map(repr, names))} differ only in case, blanks or form in Unicode; they become one "
+        f"class with {remedy}"
+        for names in alike
+    ]
+    rare = [f"{name!r} ({count})" for name, count in totals.items() if count < FEWEST_REVIEWS]
+    if rare:
+        warnings.append(
+            f"Fewer than {FEWEST_REVIEWS} reviews of {join_names(rare, SHOWN_CLASSES)}: too few to learn from "
+            "and to measure on; more reviews help, or data.label_map, which joins classes"
+        )
     warnings += [
-        f"The class {name!r} ({totals[name]:,} reviews) looks like 'no label'; its reviews are left out by "
-        f"{write_label_map({name: None})}"
+        f"The class {name!r} ({totals[name]:,} reviews) looks like 'no label'; its reviews are left out by {remedy}"
         for name in unlabelled
     ]
     return warnings

@@ -126,12 +126,14 @@ def prepare_corpus(
     cache_dir: Path,
     tell: Callable[[str], None] = be_silent,
     code: str | None = None,
+    label_map: Mapping[Any, Any] | None = None,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
     `tokenizer` has the arguments of `train_tokenizer` by name, or a trained one as JSON under ``trained``; `split` has
     those of `split_reviews`. `tell` hears of a wait for another process that does the same. `code` is a digest of the
-    code of an extension's source, None of a built-in one: tokens that other code made are not taken.
+    code of an extension's source, None of a built-in one: tokens that other code made are not taken. `label_map` is
+    how the source was told to read labels.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
@@ -171,7 +173,7 @@ def prepare_corpus(
 
     entry = open_entry(cache_dir, digest(settings), make_entry, tell)
     corpus = _corpus(entry, fingerprint, source.describe())
-    _log_corpus(corpus, entry.meta.get("alike", {}))  # entries of earlier versions lack it
+    _log_corpus(corpus, entry.meta.get("alike", {}), label_map or {})  # entries of earlier versions lack it
     return corpus
 
 
@@ -317,7 +319,7 @@ def _encode(part: Part, tokenizer: ReviewTokenizer) -> dict[str, npt.NDArray[np.
     return {"ids": ids, "offsets": offsets, "labels": part.labels, "rows": part.rows}
 
 
-def _log_corpus(corpus: Corpus, alike: Mapping[str, int]) -> None:
+def _log_corpus(corpus: Corpus, alike: Mapping[str, int], label_map: Mapping[Any, Any]) -> None:
     for note in corpus.notes:
         log.info("%s", note)
     sizes, dropped = [len(getattr(corpus, name)) for name in SPLITS], corpus.dropped
@@ -342,4 +344,4 @@ def _log_corpus(corpus: Corpus, alike: Mapping[str, int]) -> None:
             )  # fmt: skip
     if corpus.skipped_rows:
         log.warning("Bad rows left out (data.on_bad_row=skip): %d.", corpus.skipped_rows)
-    report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS})
+    report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS}, label_map)

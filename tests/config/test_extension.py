@@ -258,7 +258,8 @@ def test_other_code_of_a_source_reads_again_and_says_so(write, tmp_path, caplog)
 
 def test_defaults_are_an_option_of_hydra(write, tmp_path):
     load_extensions(write(bag=MODEL, folder=DATA))
-    register_extension_options()
+    for _ in range(2):  # an application may compose several times; Hydra warns where it is not told to replace
+        register_extension_options()
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         config = compose("config", ["model=bag", "data=folder", "model.depth=4", "data.tokenizer.vocabulary_size=50"])
         files = compose("config", ["data=files"]).data

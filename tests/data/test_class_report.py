@@ -19,7 +19,7 @@ TEXT = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
 
 def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO):
-        report_classes(["bad", "good"], {"train": np.array([0] * 1200 + [1] * 40), "test": np.array([1] * 10)})
+        report_classes(["bad", "good"], {"train": np.array([0] * 1200 + [1] * 40), "test": np.array([1] * 10)}, {})
     assert caplog.messages == ["2 classes (train + test): bad 1,200 + 0; good 40 + 10."]
 
 
@@ -38,8 +38,17 @@ def test_every_class_is_logged_with_its_counts(caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_classes_that_may_be_slips_are_told_with_the_key(totals: dict[str, int], expected: str):
-    (warning,) = find_slips(totals)
+    (warning,) = find_slips(totals, {})
     assert re.search(expected, warning)
+
+
+def test_one_remedy_puts_all_slips_right_and_keeps_what_is_set():
+    totals = {"gut": 20, "GUT": 30, "Schlecht": 20, "schlecht": 30, "n/a": 10}
+    warnings = find_slips(totals, {"x": "gut", -5: None})
+    assert len(warnings) == 3
+    for warning in warnings:
+        found = read_label_map(warning[warning.index("'data.label_map") :])
+        assert found == {"x": "GUT", "-5": None, "n/a": None, "gut": "GUT", "Schlecht": "schlecht"}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +56,7 @@ def test_classes_that_may_be_slips_are_told_with_the_key(totals: dict[str, int],
     [{"bad": 10, "good": 10}, {"-1": 50, "1": 50}, {"-2": 20, "-1": 20, "0": 20}, {"-1": 20, "1": 20, "good": 20}],
 )
 def test_ordinary_classes_are_no_slips(totals: dict[str, int]):
-    assert find_slips(totals) == []
+    assert find_slips(totals, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -70,9 +79,13 @@ def test_any_labels_are_read_as_they_are_meant(names: dict[str, str | None]):
 
 
 def check_label_map(names: dict[str, str | None]):
-    (override,) = shlex.split(write_label_map(names))
+    assert read_label_map(write_label_map(names)) == names
+
+
+def read_label_map(written: str) -> dict[str, str | None]:
+    (override,) = shlex.split(written)
     value = OverridesParser.create().parse_override(override).value()
     settings = HubDataSettings.model_construct()
     found = HubDataSettings.__pydantic_validator__.validate_assignment(settings, "label_map", value).label_map
-    assert {str(label): target if target is None else str(target) for label, target in found.items()} == names
     assert all(type(label) in (str, int) for label in found), "a truth value is no label that says true"
+    return {str(label): target if target is None else str(target) for label, target in found.items()}

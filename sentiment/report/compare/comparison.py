@@ -144,11 +144,10 @@ def _require_groups(groups: Mapping[str, Sequence[ResultRecord]]) -> None:
         if varying:
             everywhere = list_differing([record for members in groups.values() for record in members])
             is_one = [key for key in everywhere if key not in NEUTRAL] == varying[:1]
+            asked = f"group by what is the question: --by {varying[0]}; or " if is_one else ""
             raise SentimentError(
                 f"The runs of {name} differ in more than the seed: {join_names(varying)}.",
-                ""
-                + (f"group by what is the question: --by {varying[0]}; or " if is_one else "")
-                + "name the runs of each group: A,B C,D",
+                f"{asked}name single runs (A B), or groups of runs whose settings are equal but for the seed (A,B C,D)",
             )
         for tag, how in BEHIND_NAMES.items():
             if differ_in(tag, records):
