@@ -18,7 +18,8 @@ from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
-from sentiment.search.space.parameters import name_key, show_values, write_value
+from sentiment.search.space.corners import list_corners
+from sentiment.search.space.parameters import Point, name_key, show_values, write_value
 from sentiment.search.space.points import Changes, Key, make_key
 from sentiment.search.study.definition import refuse_other_data
 from sentiment.search.study.limits import list_undescribed
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 TIMED = "time/"
 """How the name of an objective or a limit begins that is a time, which belongs to the one run that was timed."""
+
+REFUSALS = (ConfigError, DataError, ModelFileError)
+"""What an application raises about a configuration that it does not take."""
 
 IDENTITY_VERSION = 2
 """Raise it when what is compared changes: older results are then trained again."""
@@ -126,11 +130,11 @@ def warn_of_changed_code(
         log.log(logging.WARNING if other else logging.INFO, "%s", " ".join(told))
 
 
-def _tell_reason(error: Exception) -> str:
-    """Return on one line why the values of a trial are refused."""
+def _list_reasons(error: Exception) -> list[str]:
+    """Return why the values of a trial are refused, each reason on one line."""
     if isinstance(error, ConfigError):
-        return "; ".join(f"{fault.key}: {fault.problem}" for fault in error.faults)
-    return error.problem if isinstance(error, SentimentError) else first_line(error.__cause__ or error)
+        return [f"{fault.key}: {fault.problem}" for fault in error.faults]
+    return [error.problem if isinstance(error, SentimentError) else first_line(error.__cause__ or error)]
 
 
 def _find_remedy(error: Exception) -> str:
@@ -164,8 +168,8 @@ class JobPlanner:
     def plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         """Compose one repeat of a trial.
 
-        What concerns all trials ends the study instead, e.g. a server that is away (`TrackingError`): trial after trial
-        would fail in a second.
+        What is due to the moment ends the study instead, e.g. a server that is away (`TrackingError`), or data: trial
+        after trial would fail in a second, and one that goes on would lose what it has trained.
 
         Raises:
             PlanError: The drawn values do not compose, or are refused, or name what is not there; the space was checked
@@ -173,9 +177,31 @@ class JobPlanner:
         """
         try:
             return self._plan(claimed, repeat)
-        except (*COMPOSE_ERRORS, ConfigError, DataError, ModelFileError) as error:
+        except (*COMPOSE_ERRORS, *REFUSALS) as error:
+            if isinstance(error, REFUSALS) and self._is_of_the_moment(claimed, repeat, error):
+                raise
             values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(claimed.values).items())
-            raise PlanError(f"{_tell_reason(error)}: no job can be made of {values}", _find_remedy(error)) from error
+            reason = "; ".join(_list_reasons(error))
+            raise PlanError(f"{reason}: no job can be made of {values}", _find_remedy(error)) from error
+
+    def _is_of_the_moment(self, claimed: ClaimedTrial, repeat: int, error: Exception) -> bool:
+        """Return whether a refusal is not due to the drawn values.
+
+        The job has begun before, or the corners, which were checked before the study, are all refused for that now.
+        """
+        if repeat in read_repeats(self._study.store.read(claimed.trial_id), ATTEMPT_KEY):
+            return True
+        search, reasons = self._search, set(_list_reasons(error))
+        corners = list_corners(search.space, is_valid=search.is_valid)
+        return bool(corners) and all(not reasons.isdisjoint(self._list_refused(corner)) for corner in corners)
+
+    def _list_refused(self, point: Point) -> list[str]:
+        """Return why a point is refused; empty: it is not."""
+        try:
+            self._application.identify_data(self._search.composer.compose(self._search.to_overrides(point)))
+        except (*COMPOSE_ERRORS, *REFUSALS) as error:
+            return _list_reasons(error)
+        return []
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         search, seed_key = self._search, self._search.repeats.seed_key

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from sentiment.errors import ConfigError, Fault, TrackingError
+from sentiment.errors import ConfigError, DataError, Fault, TrackingError
 from sentiment.search.application import searchable
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.storage.address import StorageError
@@ -384,3 +384,47 @@ def test_a_server_that_is_away_when_a_trial_is_planned_costs_no_trial(sweep):
         sweep(*INSIDE, task=task)
     is_away[0] = False
     assert sorted(trial.value for trial in sweep(*INSIDE, task=task).trials) == [0.0, 1.0, 2.0]
+
+
+def test_data_that_is_away_for_all_trials_costs_none(sweep):
+    is_away, runs = [False], []
+    failure = ConfigError([Fault("data.path", "data does not exist", "correct the path")])
+
+    def identify(config):
+        if is_away[0]:
+            raise failure
+
+    def run(config):
+        runs.append(config.x)
+        is_away[0] = len(runs) == 1
+        return float(config.x)
+
+    task = searchable(identify_data=identify)(run)
+    with pytest.raises(StudyEndedError, match=r"data does not exist(.|\n)*correct the path"):
+        sweep(*INSIDE, task=task)
+    is_away[0] = False
+    study = sweep(*INSIDE, task=task)
+    assert sorted(trial.value for trial in study.trials) == [0.0, 1.0, 2.0]
+
+
+def test_a_trial_that_has_begun_is_not_failed_by_data_that_is_away(sweep):
+    is_away, runs = [True], []
+
+    def identify(config):
+        if config.x == 1 and is_away[0] and 1 in runs:
+            raise DataError("The disk of x=1 is not there.")
+
+    def run(config):
+        runs.append(config.x)
+        if config.x == 1 and is_away[0]:
+            raise KeyboardInterrupt
+        return float(config.x)
+
+    task = searchable(identify_data=identify)(run)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*INSIDE, task=task)
+    with pytest.raises(StudyEndedError, match="The disk of x=1 is not there"):
+        sweep(*INSIDE, task=task)
+    is_away[0] = False
+    study = sweep(*INSIDE, task=task)
+    assert sorted(trial.value for trial in study.trials) == [0.0, 1.0, 2.0], "the one that was interrupted went on"
