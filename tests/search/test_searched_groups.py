@@ -123,3 +123,12 @@ def test_options_that_set_nothing_are_no_difference_where_another_joins_them(els
     elsewhere.write("plan", "calm", "")
     assert len(elsewhere("plan=idle,calm")) == 2
     assert elsewhere("plan=idle,calm,fast") == [(1, 2, 1)]
+
+
+def test_a_key_that_options_of_two_groups_set_is_not_taken_from_either(elsewhere):
+    for x, name in enumerate(("one", "two"), 1):
+        elsewhere.write("trip", name, f"# @package _global_\nx: {x}\nrate: {x + 3}\n")
+    searched = ("plan=slow,fast", "+trip=one,two")
+    assert elsewhere(*searched) == [(1, 4, 1), (1, 4, 1), (2, 5, 1), (2, 5, 1)], "the last one counts"
+    runs = elsewhere(*searched, "rate=1,5")
+    assert [run for run in runs if run[1] == 1] == [(1, 1, 1), (1, 1, 1), (2, 1, 1), (2, 1, 1)], "none was tried at 1"

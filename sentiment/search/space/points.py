@@ -191,17 +191,22 @@ class PointReader:
 def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
     """Return what a trial had of a key before it was searched: what its option of a group set, else all had the same.
 
+    None where it is not known: options of several groups set it, and not to the same.
+
     Args:
         key: The key.
         defaults: What the definition of the study keeps of such keys; of options, as ``key (group=option)``.
         settings: What the trial had of other keys.
     """
+    told = {}
     for name, text in defaults.items():
         if name.startswith(f"{key} ("):
             group, _, option = name[len(key) + 2 : -1].partition("=")
             if group != key and settings.get(group) in (option, write_setting(option)):
-                return text
-    return defaults.get(key)
+                told[_canonical(text)] = text
+    if len(told) > 1:
+        return None
+    return next(iter(told.values()), defaults.get(key))
 
 
 ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]
