@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError, first_line
+from sentiment.format import mask_passwords
 from sentiment.paths import expand_home
 from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.folder import PREDICTIONS_FILE
@@ -36,6 +38,8 @@ from sentiment.tracking.result_file import (
     read_result,
 )
 from sentiment.training.result import TestPredictions
+
+log = logging.getLogger(__name__)
 
 BUNDLE_DIR = "model"
 """Folder of the model bundle in a run's folder."""
@@ -149,6 +153,9 @@ class StoredRun:
         missing = "its folder was emptied"
         try:
             if self.store is not None and self.record.run_id is not None:
+                if self.tracking_uri is None:  # a database that is away is tried for minutes
+                    told = "%s has no %s any more: the MLflow store %s is asked for it."
+                    log.warning(told, self.folder, what, mask_passwords(self.store))
                 found = fetch(self.store, self.record.run_id)
                 if found is not None:
                     return found

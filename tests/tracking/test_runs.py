@@ -194,10 +194,11 @@ def test_a_model_that_its_folder_has_no_more_is_that_of_the_store(find):
     assert not (run.folder / "model").exists(), "who made room keeps it"
 
 
-def test_test_predictions_that_their_folder_has_no_more_are_those_of_the_store(find):
+def test_test_predictions_that_their_folder_has_no_more_are_those_of_the_store(find, caplog):
     run = find("sweep/0")
     shutil.rmtree(run.folder / "predictions")
     np.testing.assert_array_equal(run.read_test_predictions().labels, [0, 1, 1, 1])
+    assert "has no test predictions any more: the MLflow store sqlite:///" in caplog.text, "it may take its time"
     assert not (run.folder / "predictions").exists(), "who made room keeps it"
     alone = replace(find("sweep/0"), record=replace(run.record, run_id=None))
     with pytest.raises(TrackingError, match=r"no test predictions.\n  -> its folder was emptied: run it again"):
