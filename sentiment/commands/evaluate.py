@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment.commands.arguments import CollectPairs, add_page_arguments, add_tracking_uri, refuse_unread
-from sentiment.errors import SentimentError
+from sentiment.errors import SentimentError, TrackingError
 from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def run(options: argparse.Namespace) -> None:
     print_metrics(evaluation)
     print(f"\n{files[0]} shows it; tables/ and plots/ beside it hold {len(files) - 1} files.", flush=True)
     uri = options.tracking_uri or source.store
-    if options.log and uri is not None and source.run_id is not None:
+    if options.log and source.is_beside and options.tracking_uri is None and (absence := _explain_absence(source)):
+        print(f"Not recorded: {absence}")
+    elif options.log and uri is not None and source.run_id is not None:
         from sentiment.tracking.mlflow.evaluation import record_evaluation
 
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
@@ -107,6 +109,24 @@ def run(options: argparse.Namespace) -> None:
         print(f"Recorded as the MLflow run {run_id}, an evaluation of the model of {source.run_id}.")
     elif options.log:
         print("Not recorded: no run in MLflow is known whose model it is.")
+
+
+def _explain_absence(source: ModelSource) -> str:
+    """Return why the store of the record beside a model does not have its run; empty where it does.
+
+    Nobody named that run or store, and the files may be a copy from another machine.
+    """
+    from sentiment.tracking.mlflow.store import get_run, open_client
+
+    if source.store is None or source.run_id is None:
+        return ""
+    try:
+        get_run(
+            open_client(source.store), source.store, source.run_id, "--tracking-uri URI names the store that has it"
+        )
+    except TrackingError as error:
+        return str(error)
+    return ""
 
 
 def _name_folder(source: ModelSource, reviews: LabelledReviews) -> Path:

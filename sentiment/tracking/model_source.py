@@ -41,6 +41,7 @@ class ModelSource:
     store: str | None = None
     version: str | None = None  # what always names it, of a registered one
     is_try: bool = False
+    is_beside: bool = False  # a folder or file of the model was named, and the run of the record beside it was not
 
     @property
     def title(self) -> str:
@@ -112,7 +113,7 @@ def _beside(
         return ModelSource(name, bundle, checkpoint)
     found = ModelSource(name, bundle, checkpoint, is_try=run.record.is_try)
     is_logged = is_its and run.record.status == "FINISHED"
-    return replace(found, run_id=run.record.run_id, store=run.store) if is_logged else found
+    return replace(found, run_id=run.record.run_id, store=run.store, is_beside=True) if is_logged else found
 
 
 def _of_run(run: StoredRun) -> ModelSource:

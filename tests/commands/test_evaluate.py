@@ -19,7 +19,7 @@ from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.labelled import LabelledReviews
-from sentiment.errors import DataError, SentimentError
+from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.model_source import find_model_source
@@ -116,6 +116,18 @@ def test_an_evaluation_is_recorded_in_the_store_of_the_run_wherever_runs_are_loo
     call(tmp_path / "in_mlflow", "data.split_seed=1", "--label", "1=")
     tags = client.search_runs([experiment], "tags.`evaluation.left_out_labels` != '0'")[0].data.tags
     assert int(tags["evaluation.left_out_labels"]) == 5, "as the page tells"
+
+
+def test_files_whose_run_the_store_does_not_have_are_measured_all_the_same(train, call, empty_store, tmp_path):
+    """A run's folder that was copied from another machine: its record names a store that here is another one."""
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'own.db')}"
+    record = ResultRecord("a", "rnn", "FINISHED", "2026-01-01", params={"tracking.uri": uri}, run_id="0" * 32)
+    write_result(tmp_path / "run", record)
+    bundle = shutil.copytree(train(), tmp_path / "run" / "model")
+    assert f"Not recorded: There is no run {'0' * 32} in the MLflow store" in call(bundle, "data.split_seed=1")
+    for asked in ([tmp_path / "run"], [bundle, "--tracking-uri", uri]):
+        with pytest.raises(TrackingError, match="There is no run 0000"):
+            call(*asked, *([] if len(asked) > 1 else ["data.split_seed=1"]))
 
 
 def test_the_model_of_a_try_is_told(train, call, tmp_path):
