@@ -187,7 +187,8 @@ class Search:
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names))
         fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
-        reader = PointReader(space, definition.defaults, fixed, known, is_valid, self.options.custom_search_space)
+        own = self.options.custom_search_space
+        reader = PointReader(space, definition.defaults, fixed, known, is_valid, own, self.settings.read)
         return replace(
             self,
             space=space,
@@ -236,7 +237,7 @@ class Search:
             ConfigError: The application draws what is fixed.
         """
         values = self.space.suggest(trial)
-        for key, text in {**self.reader.list_changed(), **self.space.fixed}.items():
+        for key, text in {**self.reader.list_changed(values), **self.space.fixed}.items():
             trial.set_user_attr(key, text)  # as the stock plugin does
         if self.extend is not None:
             before = trial.params.keys()

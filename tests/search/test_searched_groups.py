@@ -132,3 +132,19 @@ def test_a_key_that_options_of_two_groups_set_is_not_taken_from_either(elsewhere
     assert elsewhere(*searched) == [(1, 4, 1), (1, 4, 1), (2, 5, 1), (2, 5, 1)], "the last one counts"
     runs = elsewhere(*searched, "rate=1,5")
     assert [run for run in runs if run[1] == 1] == [(1, 1, 1), (1, 1, 1), (2, 1, 1), (2, 1, 1)], "none was tried at 1"
+
+
+def test_a_key_that_is_not_searched_any_more_has_in_each_trial_to_be_what_its_option_sets(elsewhere):
+    assert elsewhere("plan=slow,fast", "rate=1,3") == [(1, 1, 1), (1, 1, 1), (1, 3, 1), (1, 3, 1)]
+    assert elsewhere("plan=slow,fast") == [(1, 2, 1)], "no trial of fast was at its own rate"
+    assert elsewhere("plan=slow,fast") == []
+
+
+def test_trials_of_before_a_key_was_searched_count_again_after_it(elsewhere):
+    assert elsewhere("plan=slow,fast") == [(1, 1, 1), (1, 2, 1)]
+    assert elsewhere("plan=slow,fast", "rate=1,3") == [(1, 1, 1), (1, 3, 1), (1, 3, 1)]
+    assert elsewhere("plan=slow,fast") == []
+    assert elsewhere("plan=slow,fast", "x=1,2") == [(2, 1, 1), (2, 2, 1)]
+    assert elsewhere("plan=slow,fast", "x=1,2") == []
+    assert elsewhere("plan=slow,fast", "x=1,2", "rate=2") == [(1, 2, 1), (2, 2, 1)]
+    assert elsewhere("plan=slow,fast", "x=1,2", "rate=2") == []

@@ -37,6 +37,10 @@ TARGET_KEY = "study:target"
 """System attribute of a trial: reports after which its job is to pause; a pause before that is over."""
 
 
+ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]
+"""Reads the settings of keys, written, in the configuration with the options that other settings choose."""
+
+
 def write_setting(value: Any) -> str:
     """Write a setting as text that tells types apart: ``1`` is a number, ``'1'`` a string.
 
@@ -77,11 +81,15 @@ class PointReader:
     known: frozenset[str] = frozenset()  # every key that the study has ever searched
     is_valid: Validity = any_point  # whether a point satisfies the constraints, which are of the space
     custom_space: str | None = None  # dotted path of the application's own search space; None: there is none
+    # Reads what is fixed beside the options that a trial has of searched groups, which may set it; None: `fixed` holds.
+    read_settings: ReadSettings | None = None
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
-    def list_changed(self) -> dict[str, str]:
+    def list_changed(self, point: Mapping[str, Any]) -> dict[str, str]:
         """Return what has to be noted of a new trial, as overrides: earlier ones that lack it had something else."""
-        return {key: _write_override(text) for key, text in self.fixed.items() if self.defaults.get(key, text) != text}
+        settings = self._write(point)
+        fixed, had = self._read_fixed(settings), self._read_defaults(settings)
+        return {key: _write_override(text) for key, text in fixed.items() if had.get(key, text) != text}
 
     def read_own(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what the application's own space drew of a trial.
@@ -139,8 +147,8 @@ class PointReader:
             now = [item.distribution for item in self.space.parameters if name_key(item.name) == key]
             if now and all(find_value(distribution, text) is None for distribution in now):
                 return True
-        had = self.defaults if trial.params else {}
-        return self._is_fixed_otherwise({**had, **self._read_settings(trial, drawn)})
+        settings = self._read_settings(trial, drawn)
+        return self._is_fixed_otherwise({**(self._read_defaults(settings) if trial.params else {}), **settings})
 
     def read_keys(self, trials: Iterable[FrozenTrial]) -> dict[Key, int]:
         """Return the points of trials, each with the number of its last trial."""
@@ -163,12 +171,29 @@ class PointReader:
             if found is None:
                 return None
             point[parameter.name] = found[0]
-        return None if self._is_fixed_otherwise({**self.defaults, **settings}) else point
+        return None if self._is_fixed_otherwise({**self._read_defaults(settings), **settings}) else point
 
-    def _is_fixed_otherwise(self, settings: Mapping[str, str]) -> bool:
+    def _is_fixed_otherwise(self, settings: Mapping[str, str | None]) -> bool:
         """Return whether a key that is not searched now has another value in settings than the one that is fixed."""
-        keys = self.known.union(self.fixed).difference(self.space.keys)
-        return any(_canonical(settings[key]) != _canonical(self.fixed.get(key)) for key in keys & settings.keys())
+        keys = self._unsearched & settings.keys()
+        fixed = self._read_fixed({key: text for key, text in settings.items() if text is not None}) if keys else {}
+        return any(_canonical(settings[key]) != _canonical(fixed.get(key)) for key in keys)
+
+    @cached_property
+    def _unsearched(self) -> frozenset[str]:
+        """Every key that is not searched now, and is fixed or was searched."""
+        return self.known.union(self.fixed).difference(self.space.keys)
+
+    def _read_fixed(self, settings: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what a trial of such settings would have now of keys that are not searched."""
+        if self.read_settings is None:
+            return self.fixed
+        return self.read_settings(self._unsearched, {**self.defaults, **settings})
+
+    def _read_defaults(self, settings: Mapping[str, str]) -> dict[str, str | None]:
+        """Return what a trial of such settings had of keys before they were searched; None: it is not known."""
+        had, keys = {**self.defaults, **settings}, {name.partition(" (")[0] for name in self.defaults}
+        return {key: find_default(key, self.defaults, had) for key in keys}
 
     def _list_drawn(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what the search has drawn of a trial, and what it is to draw."""
@@ -179,9 +204,13 @@ class PointReader:
         noted = {
             name_key(name): write_setting(read_value(text))
             for name, text in trial.user_attrs.items()
-            if isinstance(text, str) and (name_key(name) in self.defaults or name_key(name) in self.fixed)
+            if isinstance(text, str) and (name_key(name) in self.defaults or name_key(name) in self._unsearched)
         }
-        return {**noted, **{name_key(name): write_setting(_read(value)) for name, value in drawn.items()}}
+        return {**noted, **self._write(drawn)}
+
+    def _write(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Write drawn values as settings."""
+        return {name_key(name): write_setting(_read(value)) for name, value in values.items()}
 
     def _find(self, parameter: Parameter, settings: Mapping[str, str]) -> str | None:
         key = name_key(parameter.name)
@@ -207,10 +236,6 @@ def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, s
     if len(told) > 1:
         return None
     return next(iter(told.values()), defaults.get(key))
-
-
-ReadSettings = Callable[[Collection[str], Mapping[str, str]], Mapping[str, str]]
-"""Reads the settings of keys, written, in the configuration with the options that other settings choose."""
 
 
 def find_other_point(space: Space, is_valid: Validity, written: Mapping[str, str], read: ReadSettings) -> Point | None:
