@@ -143,7 +143,26 @@ def read_own_imports(path: Path) -> set[str]:
     return {name for name in found if name.partition(".")[0] == "sentiment" and name != name_module(path)}
 
 
+OUTSIDE_CI = {
+    "tests/data": "they need the real reviews",
+    "tests/end_to_end/test_devices.py": "minutes, at two devices for each run",
+    "tests/end_to_end/test_servers.py": "servers of its own: `tests/servers.sh`",
+    "tests/end_to_end/test_slurm.py": "a cluster: `tests/slurm.sh`",
+    "tests/faults": "minutes of kills",
+    "tests/search/workers": "clusters: Ray, Slurm",
+}
+"""Slow tests that `.ci/run` leaves out; CONTRIBUTING.md says when to run them."""
+
 every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PROJECT_DIR).as_posix())
+
+
+def test_every_slow_test_is_run_on_each_change_or_told_why_not():
+    """Four that nobody ran had failed for weeks."""
+    run = re.findall(r"\btests/[\w/.]+", (PROJECT_DIR / ".ci/run").read_text(encoding="utf-8"))
+    for file in sorted((PROJECT_DIR / "tests").rglob("test_*.py")):
+        text, name = file.read_text(encoding="utf-8"), file.relative_to(PROJECT_DIR).as_posix()
+        if "mark.slow" in text.replace("mark.slow\n@pytest.mark.postgresql", "") and file != Path(__file__):
+            assert name.startswith((*run, *OUTSIDE_CI)), "name it in .ci/run, or here"
 
 
 def test_every_package_has_its_place_in_the_flow():

@@ -39,7 +39,7 @@ def test_a_study_that_differs_is_not_gone_on_with_unless_told(study, is_one_scre
     code, output = study.run("noise=1.5", "x=interval(-4,5)", n_trials=3)
     assert code == 1
     assert "setting noise: stored 0.0, now 1.5" in output
-    assert "space x: stored" in output
+    assert "space x" not in output, "the space may change"
     assert is_one_screen(output)
     assert study.states() == {"COMPLETE": 2}
     code, output = study.run("noise=1.5", "hydra.sweeper.allow_changes=true", n_trials=3)

@@ -55,4 +55,4 @@ def test_a_study_of_which_no_trial_finishes_fails(study, is_one_screen):
     again, repeated = study.run("accident=not_a_number", "hydra.sweeper.max_failure_rate=1", n_trials=3)
     assert again == 1
     assert "No trial of the study 'study' finished: 3 failed" in repeated
-    assert study.states() == {"FAIL": 3}
+    assert study.states() == {"FAIL": 6}, "each was tried again, under another number"
