@@ -188,7 +188,9 @@ class Search:
         known = frozenset(map(name_key, names))
         fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
         own = self.options.custom_search_space
-        reader = PointReader(space, definition.defaults, fixed, known, is_valid, own, self.settings.read)
+        reader = PointReader(
+            space, definition.defaults, fixed, known, is_valid, own, self.settings.read, definition.custom_before
+        )
         return replace(
             self,
             space=space,

@@ -78,11 +78,13 @@ class PointReader:
     defaults: Mapping[str, str] = field(default_factory=dict)
     # The same for keys that are not searched now: what a trial has to have, if it has the key at all.
     fixed: Mapping[str, str] = field(default_factory=dict)
-    known: frozenset[str] = frozenset()  # every key that the study has ever searched
+    # Every key that the study has ever searched; None: nothing is known of it.
+    known: frozenset[str] | None = None
     is_valid: Validity = any_point  # whether a point satisfies the constraints, which are of the space
     custom_space: str | None = None  # dotted path of the application's own search space; None: there is none
     # Reads what is fixed beside the options that a trial has of searched groups, which may set it; None: `fixed` holds.
     read_settings: ReadSettings | None = None
+    custom_before: str | None = None  # which such function drew of trials that do not say; None: the present one
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self, point: Mapping[str, Any]) -> dict[str, str]:
@@ -104,13 +106,12 @@ class PointReader:
     @cached_property
     def _searched(self) -> frozenset[str]:
         """Every key that is searched, or ever was."""
-        return self.known.union(self.space.keys)
+        return (self.known or frozenset()).union(self.space.keys)
 
     def _is_of_other_function(self, trial: FrozenTrial) -> bool:
         """Return whether another function than that of the application's own space drew a part of a trial."""
-        drew = trial.system_attrs.get(OWN_KEY, {}).get("function", self.custom_space)
-        # Without any known key nothing is known of the study.
-        return bool(self.known and self.read_own(trial)) and (drew is None or drew != self.custom_space)
+        drew = trial.system_attrs.get(OWN_KEY, {}).get("function", self.custom_before or self.custom_space)
+        return self.known is not None and bool(self.read_own(trial)) and (drew is None or drew != self.custom_space)
 
     def read(self, trial: FrozenTrial) -> Point | None:
         """Return the point of a trial; None where it is none of the space as it is now, or has none yet."""
@@ -182,7 +183,7 @@ class PointReader:
     @cached_property
     def _unsearched(self) -> frozenset[str]:
         """Every key that is not searched now, and is fixed or was searched."""
-        return self.known.union(self.fixed).difference(self.space.keys)
+        return (self.known or frozenset()).union(self.fixed).difference(self.space.keys)
 
     def _read_fixed(self, settings: Mapping[str, str]) -> Mapping[str, str]:
         """Return what a trial of such settings would have now of keys that are not searched."""

@@ -51,6 +51,8 @@ class Definition:
     options: Mapping[str, str] | None = None
     # Dotted path of the application's own search space; empty: there is none; None: an earlier version did not keep it.
     custom_space: str | None = None
+    # The same of trials that do not say which function drew of them, as those of an earlier version.
+    custom_before: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what a storage keeps."""
@@ -72,6 +74,7 @@ class Definition:
             settings={**self._keep_told(stored), **self.settings},
             defaults={**self.defaults, **found, **options, **stored.defaults},
             names=stored.names,
+            custom_before=stored.custom_before or stored.custom_space or self.custom_space,
             has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
         )
 

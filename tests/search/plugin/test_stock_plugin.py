@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned
 from sentiment.search.plugin.sweeper import StudyEndedError, StudySweeper
+from sentiment.search.study.definition import Definition
 
 STOCK_SAMPLERS = ["tpe", "random", "cmaes", "nsgaii", "nsgaiii", "gp", "qmc", "grid"]
 
@@ -228,6 +229,34 @@ def test_trials_of_another_custom_search_space_are_no_points_of_this_one(sweep, 
     assert f"{2 if first is None else 0} trials there belong to the new space" in text
     assert "has changed" not in run(second, 4)
     assert f"{4 if second is None else 2} trials there belong" in run(first, 4)
+
+
+def test_a_trial_of_another_custom_search_space_does_not_go_on_where_nothing_else_is_searched(sweep, own_space):
+    def interrupt(config):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(own_space("x"), "hydra.sweeper.n_trials=1", task=interrupt)
+    study = sweep(own_space("y"), "hydra.sweeper.n_trials=2")
+    assert [(trial.state.name, [*trial.params]) for trial in study.trials] == [("PRUNED", ["x"]), ("COMPLETE", ["y"])]
+
+
+def test_trials_of_an_earlier_version_are_of_the_custom_search_space_with_which_it_was_joined(
+    sweep, own_space, caplog, monkeypatch
+):
+    def write_as_before(definition):
+        content = write(definition)
+        return {key: content[key] for key in content.keys() - {"custom_space", "custom_before"}}
+
+    write = Definition.to_json
+    with monkeypatch.context() as patch:
+        patch.setattr(Definition, "to_json", write_as_before)
+        patch.setattr("sentiment.search.search.OWN_KEY", "study:none")
+        sweep("x=interval(0,1)", own_space("y"), "hydra.sweeper.n_trials=2")
+    sweep("x=interval(0,1)", own_space("y"), "hydra.sweeper.n_trials=3")
+    with caplog.at_level("INFO"):
+        sweep("x=interval(0,1)", own_space("also_y"), "hydra.sweeper.n_trials=4")
+    assert "0 trials there belong to the new space" in caplog.text
 
 
 @pytest.mark.parametrize("sweeper", ["optuna", "study"])
