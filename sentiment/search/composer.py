@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution
 
-from sentiment.composing import MergingComposer, without_hydra
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer, without_hydra
 from sentiment.flat import flatten, is_within
 from sentiment.paths import write_portable
 from sentiment.search.space.parameters import Space
@@ -189,10 +190,13 @@ class SharedSettings:
     @cached_property
     def _tables(self) -> dict[str, dict[str, tuple[dict[str, Any], dict[str, str]]]]:
         """What every option of the searched config groups composes to: as it is written, and resolved."""
-        return {
-            group: {option: self._read_whole({group: option}) for option in options}
-            for group, options in self._groups.items()
-        }
+        tables: dict[str, dict[str, tuple[dict[str, Any], dict[str, str]]]] = {}
+        for group, options in self._groups.items():
+            tables[group] = {}
+            for option in options:
+                with suppress(*COMPOSE_ERRORS):  # it needs an option of another group: nothing is told of it
+                    tables[group][option] = self._read_whole({group: option})
+        return tables
 
     def _read_whole(self, chosen: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the settings as they are written, and resolved; what is ignored is among them."""

@@ -148,3 +148,15 @@ def test_trials_of_before_a_key_was_searched_count_again_after_it(elsewhere):
     assert elsewhere("plan=slow,fast", "x=1,2") == []
     assert elsewhere("plan=slow,fast", "x=1,2", "rate=2") == [(1, 2, 1), (2, 2, 1)]
     assert elsewhere("plan=slow,fast", "x=1,2", "rate=2") == []
+
+
+def test_a_group_that_is_there_under_an_option_of_another_alone_is_searched_in_its_branch(elsewhere, tmp_path):
+    config = "defaults: [_self_, {net: plain}]\nx: 1\nrate: 1\n"
+    branches = "hydra: {sweeper: {branches: {net=deep: {net/core: 'narrow,wide'}}}}\n"
+    elsewhere.write("net", "plain", "core: {width: 7}\n")
+    elsewhere.write("net", "deep", "defaults: [core: narrow]\n")
+    (tmp_path / "conf" / "config.yaml").write_text(config + branches)
+    drawn = ("hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=12", "hydra.sweeper.start=[defaults]")
+    assert {*elsewhere("net=plain,deep", *drawn)} == {(1, 1, 1), (1, 1, 2), (1, 1, 7)}
+    (tmp_path / "conf" / "config.yaml").write_text(config)
+    assert elsewhere("net=plain,deep", "x=1,2") == [(2, 1, 1), (2, 1, 7)]
