@@ -305,13 +305,20 @@ def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fau
 def find_shared_seeds(sweeper: DictConfig, points: Sequence[Sequence[str]]) -> list[Fault]:
     """Return the fault of seeds that are searched and repeated: neighbouring trials would share seeds.
 
+    Not of seeds that follow from another choice, as where each branch has its own.
+
     Args:
         sweeper: The sweeper's node.
         points: Overrides of points, each value of a key that is searched among them, or its ends.
     """
-    seeds = {line for point in points for line in point if line.lstrip("+").startswith(f"{sweeper.seed_key}=")}
-    if sweeper.repeats == 1 or len(seeds) < 2:
+    told = [dict(line.lstrip("+").partition("=")[::2] for line in point) for point in points]
+    seeds = [point.get(sweeper.seed_key) for point in told]
+    if sweeper.repeats == 1 or len({*seeds} - {None}) < 2:
         return []
+    for key in {key for point in told for key in point} - {sweeper.seed_key}:
+        values = [point.get(key) for point in told]
+        if len({*zip(values, seeds, strict=True)}) == len({*values}):
+            return []
     problem = f"counts up from each {sweeper.seed_key} that is searched, so that trials share seeds"
     return [Fault("hydra.sweeper.repeats", problem, f"leave one out: repeats, or the search over {sweeper.seed_key}")]
 

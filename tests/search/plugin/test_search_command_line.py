@@ -129,6 +129,8 @@ def test_a_fault_behind_a_search_stands_at_its_key(recwarn, lines: list[str], ke
         ("seed: '0,1'", "", True),
         ("model: 'rnn,transformer'", "model=rnn: {seed: '0,1'}", True),
         ("model: rnn", "model=transformer: {seed: '0,1'}", False),
+        ("model: 'rnn,transformer'", "model=rnn: {seed: 0}, model=transformer: {seed: 100}", False),
+        ("model: 'rnn,transformer'", "model=rnn: {seed: 0}, model=transformer: {seed: '0,100'}", True),
     ],
 )
 def test_seeds_that_files_search_and_a_command_repeats_are_shared(tmp_path, params: str, branches: str, shares: bool):
