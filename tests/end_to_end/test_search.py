@@ -74,9 +74,10 @@ def test_a_search_over_both_models_prunes_and_shows_the_best_on_the_parent(fresh
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_from_the_checkpoint_and_in_the_same_records(fresh_checkout, tiny):
+    epochs = 120  # longer than the time between two deliveries
     command = (
-        *STUDY, "search=rnn", *tiny, "trainer.max_epochs=40", "trainer.patience=null", "hydra.sweeper.n_trials=2",
-        "hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none",
+        *STUDY, "search=rnn", *tiny, f"trainer.max_epochs={epochs}", "trainer.patience=null",
+        "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1", "hydra/sweeper/pruner=none",
     )  # fmt: skip
     process = fresh_checkout.start(*command)
     deadline = time.monotonic() + 120
@@ -107,6 +108,6 @@ def test_a_killed_search_goes_on_from_the_checkpoint_and_in_the_same_records(fre
     assert not any(name.startswith(("trials.running", "failure")) for name in parent.data.tags)
     [first] = fresh_checkout.folder.glob("multirun/*/0/result.json")
     record = json.loads(first.read_text())
-    assert record["epochs"] == 40
-    assert [point["epoch"] for point in record["history"]] == [float(epoch) for epoch in range(1, 41)]
+    assert record["epochs"] == epochs
+    assert [point["epoch"] for point in record["history"]] == [float(epoch) for epoch in range(1, epochs + 1)]
     assert "Goes on after epoch" in result.stdout, "from the checkpoint, not anew"
