@@ -137,6 +137,11 @@ def _list_reasons(error: Exception) -> list[str]:
     return [error.problem if isinstance(error, SentimentError) else first_line(error.__cause__ or error)]
 
 
+def _list_kinds(error: Exception) -> set[str]:
+    """Return what is refused, by what does not depend on the values: which keys, else which kind of error it is."""
+    return {fault.key for fault in error.faults} if isinstance(error, ConfigError) else {type(error).__name__}
+
+
 def _find_remedy(error: Exception) -> str:
     """Return what to do about it: the remedies of faults are for values that somebody typed, and these were drawn."""
     told = error.remedy if isinstance(error, SentimentError) else ""
@@ -191,17 +196,17 @@ class JobPlanner:
         """
         if repeat in read_repeats(self._study.store.read(claimed.trial_id), ATTEMPT_KEY):
             return True
-        search, reasons = self._search, set(_list_reasons(error))
+        search, kinds = self._search, _list_kinds(error)
         corners = list_corners(search.space, is_valid=search.is_valid)
-        return bool(corners) and all(not reasons.isdisjoint(self._list_refused(corner)) for corner in corners)
+        return bool(corners) and all(not kinds.isdisjoint(self._list_refused(corner)) for corner in corners)
 
-    def _list_refused(self, point: Point) -> list[str]:
-        """Return why a point is refused; empty: it is not."""
+    def _list_refused(self, point: Point) -> set[str]:
+        """Return what of a point is refused, as `_list_kinds`; empty: nothing is."""
         try:
             self._application.identify_data(self._search.composer.compose(self._search.to_overrides(point)))
         except (*COMPOSE_ERRORS, *REFUSALS) as error:
-            return _list_reasons(error)
-        return []
+            return _list_kinds(error)
+        return set()
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
         search, seed_key = self._search, self._search.repeats.seed_key

@@ -386,13 +386,15 @@ def test_a_server_that_is_away_when_a_trial_is_planned_costs_no_trial(sweep):
     assert sorted(trial.value for trial in sweep(*INSIDE, task=task).trials) == [0.0, 1.0, 2.0]
 
 
-def test_data_that_is_away_for_all_trials_costs_none(sweep):
+@pytest.mark.parametrize("kind", ["fault", "data"])
+def test_data_that_is_away_for_all_trials_costs_none(sweep, kind):
+    """Each trial reads a file of its own, which the refusal names; all lie on the disk that is away."""
     is_away, runs = [False], []
-    failure = ConfigError([Fault("data.path", "data does not exist", "correct the path")])
 
     def identify(config):
+        problem, remedy = f"{config.x}.csv does not exist", "correct the path"
         if is_away[0]:
-            raise failure
+            raise ConfigError([Fault("data.path", problem, remedy)]) if kind == "fault" else DataError(problem, remedy)
 
     def run(config):
         runs.append(config.x)
@@ -400,7 +402,7 @@ def test_data_that_is_away_for_all_trials_costs_none(sweep):
         return float(config.x)
 
     task = searchable(identify_data=identify)(run)
-    with pytest.raises(StudyEndedError, match=r"data does not exist(.|\n)*correct the path"):
+    with pytest.raises(StudyEndedError, match=r"\d.csv does not exist(.|\n)*correct the path"):
         sweep(*INSIDE, task=task)
     is_away[0] = False
     study = sweep(*INSIDE, task=task)
