@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
 from sentiment.composing import COMPOSE_ERRORS
-from sentiment.errors import ConfigError, DataError, ModelFileError, SentimentError, first_line
+from sentiment.errors import ConfigError, DataError, Fault, ModelFileError, SentimentError, first_line
 from sentiment.format import join_names
 from sentiment.json_file import digest_json
 from sentiment.search.application import Application
@@ -179,14 +179,20 @@ class JobPlanner:
         Raises:
             PlanError: The drawn values do not compose, or are refused, or name what is not there; the space was checked
                 at its corners only, and what `custom_search_space` draws not at all.
+            SentimentError: They are refused, and that is due to the moment.
         """
         try:
             return self._plan(claimed, repeat)
         except (*COMPOSE_ERRORS, *REFUSALS) as error:
-            if isinstance(error, REFUSALS) and self._is_of_the_moment(claimed, repeat, error):
-                raise
-            values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(claimed.values).items())
             reason = "; ".join(_list_reasons(error))
+            if isinstance(error, REFUSALS) and self._is_of_the_moment(claimed, repeat, error):
+                # A ConfigError's own message says that nothing was started, and trials may have run for hours.
+                faults = error.faults if isinstance(error, ConfigError) else [Fault.of("", error)]
+                remedies = filter(None, dict.fromkeys(fault.remedy for fault in faults))
+                goes_on = "the same command goes on afterwards"
+                leave_out = f"or leave the point of trial {claimed.number} out by a line in hydra.sweeper.constraints"
+                raise SentimentError(reason, "; ".join([*remedies, goes_on, leave_out])) from error
+            values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(claimed.values).items())
             raise PlanError(f"{reason}: no job can be made of {values}", _find_remedy(error)) from error
 
     def _is_of_the_moment(self, claimed: ClaimedTrial, repeat: int, error: Exception) -> bool:

@@ -402,14 +402,16 @@ def test_data_that_is_away_for_all_trials_costs_none(sweep, kind):
         return float(config.x)
 
     task = searchable(identify_data=identify)(run)
-    with pytest.raises(StudyEndedError, match=r"\d.csv does not exist(.|\n)*correct the path"):
+    with pytest.raises(StudyEndedError, match=r"\d.csv does not exist\n  -> correct the path") as ended:
         sweep(*INSIDE, task=task)
+    assert "nothing was started" not in str(ended.value), "a trial has run"
     is_away[0] = False
     study = sweep(*INSIDE, task=task)
     assert sorted(trial.value for trial in study.trials) == [0.0, 1.0, 2.0]
 
 
-def test_a_trial_that_has_begun_is_not_failed_by_data_that_is_away(sweep):
+@pytest.mark.parametrize("is_given_up", [False, True], ids=["comes back", "never comes back"])
+def test_a_trial_that_has_begun_is_not_failed_by_data_that_is_away(sweep, is_given_up):
     is_away, runs = [True], []
 
     def identify(config):
@@ -425,8 +427,13 @@ def test_a_trial_that_has_begun_is_not_failed_by_data_that_is_away(sweep):
     task = searchable(identify_data=identify)(run)
     with pytest.raises(KeyboardInterrupt):
         sweep(*INSIDE, task=task)
-    with pytest.raises(StudyEndedError, match="The disk of x=1 is not there"):
+    told = r"The disk of x=1 is not there\.\n  -> the same command goes on(.|\n)*leave the point of trial \d out"
+    with pytest.raises(StudyEndedError, match=told):
         sweep(*INSIDE, task=task)
+    if is_given_up:
+        study = sweep(*INSIDE, "hydra.sweeper.constraints=['x != 1']", task=task)
+        assert sorted(trial.state.name for trial in study.trials) == ["COMPLETE", "COMPLETE", "PRUNED"]
+        return
     is_away[0] = False
     study = sweep(*INSIDE, task=task)
     assert sorted(trial.value for trial in study.trials) == [0.0, 1.0, 2.0], "the one that was interrupted went on"
