@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -153,9 +153,8 @@ class StoredRun:
         missing = "its folder was emptied"
         try:
             if self.store is not None and self.record.run_id is not None:
-                if self.tracking_uri is None:  # a database that is away is tried for minutes
-                    told = "%s has no %s any more: the MLflow store %s is asked for it."
-                    log.warning(told, self.folder, what, mask_passwords(self.store))
+                if self.tracking_uri is None:
+                    _tell_asked(self.store)
                 found = fetch(self.store, self.record.run_id)
                 if found is not None:
                     return found
@@ -164,6 +163,12 @@ class StoredRun:
                 raise
             missing += f", and its store does not help ({first_line(error)})"
         raise self._lack(what, f"{missing}: run it again" if self.tracking_uri is None else not_there)
+
+
+@cache  # once a store: all folders of a sweep may have been emptied
+def _tell_asked(store: str) -> None:
+    """Say it before, as a database that is away is tried for minutes."""
+    log.warning("What folders of runs have no more is asked of the MLflow store %s.", mask_passwords(store))
 
 
 def choose_tracking_uri(option: str | None) -> str:
