@@ -160,3 +160,35 @@ def test_a_group_that_is_there_under_an_option_of_another_alone_is_searched_in_i
     assert {*elsewhere("net=plain,deep", *drawn)} == {(1, 1, 1), (1, 1, 2), (1, 1, 7)}
     (tmp_path / "conf" / "config.yaml").write_text(config)
     assert elsewhere("net=plain,deep", "x=1,2") == [(2, 1, 1), (2, 1, 7)]
+
+
+def test_a_study_grows_by_a_group_that_is_there_under_one_option_alone(sweep, tmp_path):
+    folder, runs = tmp_path / "conf", []
+    for file, text in {
+        "config": "defaults: [{net: deep}, _self_]\nx: 1\n",
+        "net/deep": "defaults: [{core: narrow}]\ndepth: 2\n",
+        "net/plain": "depth: 1\n",
+        "net/core/narrow": "width: 1\n",
+        "net/core/wide": "width: 2\n",
+    }.items():
+        (folder / f"{file}.yaml").parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{file}.yaml").write_text(text)
+
+    def task(config):
+        runs.append((config.x, config.net.depth, config.net.core.width if config.net.depth == 2 else None))
+        return 0.0
+
+    sweep("x=1,2", "hydra.sweeper.n_trials=2", task=task, config_dir=folder)
+    with (folder / "config.yaml").open("a") as config:
+        config.write("hydra: {sweeper: {branches: {net=deep: {net/core: 'narrow,wide'}}}}\n")
+    sweep("x=1,2", "net=plain,deep", "hydra.sweeper.n_trials=12", task=task, config_dir=folder)
+    assert {run for run in runs if run[1] == 1} == {(1, 1, None), (2, 1, None)}
+    assert {width for _, depth, width in runs if depth == 2} == {1, 2}
+
+
+def test_a_trial_that_did_not_draw_a_key_is_none_of_the_points_where_it_is_fixed_otherwise(elsewhere):
+    """Of a key that was searched from the first trial on, later ones have no default to be held against."""
+    assert elsewhere("x=1,2", "rate=3,4") == [(1, 3, 1), (1, 4, 1), (2, 3, 1), (2, 4, 1)]
+    assert elsewhere("x=1,2,5") == [(1, 1, 1), (2, 1, 1), (5, 1, 1)]
+    assert elsewhere("x=1,2,5", "rate=4") == [(5, 4, 1)]
+    assert elsewhere("x=1,2,5", "rate=1") == []

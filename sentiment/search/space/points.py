@@ -91,6 +91,8 @@ class PointReader:
         """Return what has to be noted of a new trial, as overrides: earlier ones that lack it had something else."""
         settings = self._write(point)
         fixed, had = self._read_fixed(settings), self._read_defaults(settings)
+        # What was searched from the first trial on is in nobody's defaults: a later trial that lacks it has it noted.
+        had = {**dict.fromkeys(self.known or ()), **had}
         return {key: _write_override(text) for key, text in fixed.items() if had.get(key, text) != text}
 
     def read_own(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -189,7 +191,15 @@ class PointReader:
         """Return what a trial of such settings would have now of keys that are not searched."""
         if self.read_settings is None:
             return self.fixed
-        return self.read_settings(self._unsearched, {**self.defaults, **settings})
+        # A group of a branch may not be there under another option, which then composes with no option of it.
+        defaults = {key: text for key, text in self.defaults.items() if key not in self._conditional}
+        return self.read_settings(self._unsearched, {**defaults, **settings})
+
+    @cached_property
+    def _conditional(self) -> frozenset[str]:
+        """Keys that are searched in branches alone."""
+        always = {item.key for item in self.space.parameters if item.condition is None}
+        return frozenset(name_key(item.key) for item in self.space.parameters if item.key not in always)
 
     def _read_defaults(self, settings: Mapping[str, str]) -> dict[str, str | None]:
         """Return what a trial of such settings had of keys before they were searched; None: it is not known."""
