@@ -20,7 +20,7 @@ from sentiment.composing import COMPOSE_ERRORS, MergingComposer, without_hydra
 from sentiment.flat import flatten, is_within
 from sentiment.paths import write_portable
 from sentiment.search.space.parameters import Space
-from sentiment.search.space.points import write_override_of, write_setting
+from sentiment.search.space.points import write_setting
 
 _NOWHERE = object()
 
@@ -127,14 +127,9 @@ class SharedSettings:
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack.
-
-        A key that follows others is read with all that is chosen of these.
-        """
+        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
         config = self._compose(chosen)
         choices = config.hydra.runtime.choices  # not those of the sweep, which know nothing of what `params` fix
-        follows = self.following.intersection(keys)
-        whole = self._compose_whole(chosen, config) if follows and chosen else config
         found = {}
         for key in keys:
             if choices.get(key) and (key not in self._groups or self._has_default(key)):
@@ -142,7 +137,7 @@ class SharedSettings:
             elif key in self._groups:
                 found[key] = self._find_default(key)
             else:
-                found[key] = OmegaConf.select(whole if key in follows else config, key, default=_NOWHERE)
+                found[key] = OmegaConf.select(config, key, default=_NOWHERE)
         return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
 
     def describe(self) -> dict[str, str]:
@@ -166,14 +161,6 @@ class SharedSettings:
                 }
                 settings |= told or {f"{group} ({group}={option})": "None"}  # pretrain=none is known, too
         return settings
-
-    @cached_property
-    def following(self) -> frozenset[str]:
-        """Keys that follow others by interpolation, under some option: ``hidden_size: ${.embedding_size}``."""
-        tables = [self._base[0], *(written for options in self._tables.values() for written, _ in options.values())]
-        return frozenset(
-            key for table in tables for key, value in table.items() if isinstance(value, str) and "${" in value
-        )
 
     def list_options(self) -> dict[str, str]:
         """Return the option of every config group that is not searched."""
@@ -222,16 +209,6 @@ class SharedSettings:
         if overrides not in self._composed:  # trials of another study have few different options
             self._composed[overrides] = self.composer.compose(overrides)
         return self._composed[overrides]
-
-    def _compose_whole(self, chosen: Mapping[str, str], config: DictConfig) -> DictConfig:
-        """Compose with plain settings, too: those that are there, and follow no other ones."""
-        plain = [
-            f"{key}={write_override_of(text)}"
-            for key, text in chosen.items()
-            if key not in self._groups and key not in self.following
-            if OmegaConf.select(config, key.partition(" ")[0], default=_NOWHERE) is not _NOWHERE and " " not in key
-        ]
-        return self.composer.compose((*self._choose(chosen).values(), *plain, *self.space.shared))
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""

@@ -189,9 +189,8 @@ class Search:
         fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
         own = self.options.custom_search_space
         reader = PointReader(
-            space, definition.defaults, fixed, known, is_valid, own, self.settings.read, definition.custom_before,
-            self.settings.following,
-        )  # fmt: skip
+            space, definition.defaults, fixed, known, is_valid, own, self.settings.read, definition.custom_before
+        )
         return replace(
             self,
             space=space,
@@ -316,7 +315,6 @@ class Search:
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
             defaults=self.settings.read({self.repeats.seed_key}),
-            following=sorted(self.settings.following),
             constraints=list(self.options.constraints),
             way=self._describe_way(),
             custom_space=self.options.custom_search_space or "",

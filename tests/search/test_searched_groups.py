@@ -192,28 +192,3 @@ def test_a_trial_that_did_not_draw_a_key_is_none_of_the_points_where_it_is_fixed
     assert elsewhere("x=1,2,5") == [(1, 1, 1), (2, 1, 1), (5, 1, 1)]
     assert elsewhere("x=1,2,5", "rate=4") == [(5, 4, 1)]
     assert elsewhere("x=1,2,5", "rate=1") == []
-
-
-def test_a_key_that_follows_another_one_had_in_each_trial_what_it_followed(sweep, tmp_path):
-    """As the width of this project's RNN follows that of its embedding."""
-    folder, runs = tmp_path / "conf", []
-    folder.mkdir()
-    (folder / "config.yaml").write_text("net: {width: 4, inner: '${.width}'}\nx: 1\n")
-
-    def run(*overrides):
-        runs.clear()
-        sweep(
-            *GRID,
-            *overrides,
-            task=lambda config: runs.append((config.net.width, config.net.inner)) or 0.0,
-            config_dir=folder,
-        )
-        return sorted(runs)
-
-    both = ("net.width=1,2", "net.inner=1,4")
-    assert run("net.width=1,2") == [(1, 1), (2, 2)]
-    assert run(*both) == [(1, 4), (2, 1), (2, 4)], "the first of before is (1, 1), and the second is none of these"
-    assert run(*both) == []
-    assert run("net.width=1,2") == []
-    assert run("net.width=1,2,4") == [(4, 4)]
-    assert run("net.width=1,2,4", "net.inner=1,4") == [(4, 1)]

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.format import is_number
 from sentiment.private import contains
 from sentiment.search.space.constraints import Validity, any_point
-from sentiment.search.space.parameters import DIGITS, Point, Space, name_key, read_value, write_value
+from sentiment.search.space.parameters import DIGITS, Parameter, Point, Space, name_key, read_value, write_value
 
 Key = tuple[tuple[str, str], ...]
 """A point as something that can be compared: settings to values, types kept."""
@@ -85,7 +85,6 @@ class PointReader:
     # Reads what is fixed beside the options that a trial has of searched groups, which may set it; None: `fixed` holds.
     read_settings: ReadSettings | None = None
     custom_before: str | None = None  # which such function drew of trials that do not say; None: the present one
-    following: frozenset[str] = frozenset()  # keys that follow others by interpolation, in each trial those that it has
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
     def list_changed(self, point: Mapping[str, Any]) -> dict[str, str]:
@@ -94,7 +93,7 @@ class PointReader:
         fixed, had = self._read_fixed(settings), self._read_defaults(settings)
         # What was searched from the first trial on is in nobody's defaults: a later trial that lacks it has it noted.
         had = {**dict.fromkeys(self.known or ()), **had}
-        return {key: write_override_of(text) for key, text in fixed.items() if had.get(key, text) != text}
+        return {key: _write_override(text) for key, text in fixed.items() if had.get(key, text) != text}
 
     def read_own(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what the application's own space drew of a trial.
@@ -170,7 +169,7 @@ class PointReader:
         """Return the point that written settings mean; None where it is none of the space as it is now."""
         point: Point = {}
         for parameter in self.space.walk(point):
-            text = self._find(name_key(parameter.name), settings)
+            text = self._find(parameter, settings)
             found = None if text is None else find_value(parameter.distribution, text)
             if found is None:
                 return None
@@ -204,8 +203,8 @@ class PointReader:
 
     def _read_defaults(self, settings: Mapping[str, str]) -> dict[str, str | None]:
         """Return what a trial of such settings had of keys before they were searched; None: it is not known."""
-        later = {name.partition(" (")[0] for name in self.defaults}.union(self.following.intersection(self.space.keys))
-        return {key: self._find(key, {name: settings[name] for name in settings if name != key}) for key in later}
+        had, keys = {**self.defaults, **settings}, {name.partition(" (")[0] for name in self.defaults}
+        return {key: find_default(key, self.defaults, had) for key in keys}
 
     def _list_drawn(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return what the search has drawn of a trial, and what it is to draw."""
@@ -216,8 +215,7 @@ class PointReader:
         noted = {
             name_key(name): write_setting(read_value(text))
             for name, text in trial.user_attrs.items()
-            if isinstance(text, str)
-            and (name_key(name) in self.defaults or name_key(name) in self._unsearched | self.following)
+            if isinstance(text, str) and (name_key(name) in self.defaults or name_key(name) in self._unsearched)
         }
         return {**noted, **self._write(drawn)}
 
@@ -225,14 +223,9 @@ class PointReader:
         """Write drawn values as settings."""
         return {name_key(name): write_setting(_read(value)) for name, value in values.items()}
 
-    def _find(self, key: str, settings: Mapping[str, str]) -> str | None:
-        """Return what a trial of such settings has of a key, or had before it was searched; None: it is not known."""
-        if key in settings:
-            return settings[key]
-        had = {**self.defaults, **settings}
-        if key in self.following and self.read_settings is not None:
-            return self.read_settings({key}, had).get(key)
-        return find_default(key, self.defaults, had)
+    def _find(self, parameter: Parameter, settings: Mapping[str, str]) -> str | None:
+        key = name_key(parameter.name)
+        return settings[key] if key in settings else find_default(key, self.defaults, {**self.defaults, **settings})
 
 
 def find_default(key: str, defaults: Mapping[str, str], settings: Mapping[str, str]) -> str | None:
@@ -351,7 +344,7 @@ def find_value(distribution: BaseDistribution, text: str) -> tuple[Any] | None:
     return (number,) if contains(distribution, number) else None
 
 
-def write_override_of(text: str) -> str:
+def _write_override(text: str) -> str:
     """Write a setting as the right side of an override."""
     if text[:1] in ("[", "{") or text in ("True", "False") or is_number(text):
         return text

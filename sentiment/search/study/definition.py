@@ -39,8 +39,6 @@ class Definition:
     objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
     # Setting to the value that trials have which were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
-    # Keys that follow others by interpolation: before they were searched, each trial had of them what it had of those.
-    following: Sequence[str] = ()
     # Every name that a parameter has ever had in Optuna, to its distribution as JSON.
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False  # the study has had another space
@@ -69,17 +67,12 @@ class Definition:
         """Return this definition with what the study has from before: names, and defaults of what is searched now."""
         keys = {name_key(name) for name in self.space}
         found = {key: value for key, value in stored.settings.items() if is_within(key.partition(" ")[0], keys)}
-        found = {
-            key: value
-            for key, value in {**found, **stored.defaults}.items()
-            if key.partition(" ")[0] not in self.following
-        }
         new = keys.difference(map(name_key, stored.space))
         options = {key: option for key in new if (option := self._find_option(key, stored.settings)) is not None}
         return replace(
             self,
             settings={**self._keep_told(stored), **self.settings},
-            defaults={**self.defaults, **options, **found},
+            defaults={**self.defaults, **found, **options, **stored.defaults},
             names=stored.names,
             custom_before=stored.custom_before or stored.custom_space or self.custom_space,
             has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
