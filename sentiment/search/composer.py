@@ -162,6 +162,11 @@ class SharedSettings:
                 settings |= told or {f"{group} ({group}={option})": "None"}  # pretrain=none is known, too
         return settings
 
+    def list_following(self) -> list[str]:
+        """List the keys that follow others by interpolation, under some option: ``hidden_size: ${.embedding_size}``."""
+        tables = [self._base[0], *(written for options in self._tables.values() for written, _ in options.values())]
+        return sorted({key for one in tables for key, text in one.items() if isinstance(text, str) and "${" in text})
+
     def list_options(self) -> dict[str, str]:
         """Return the option of every config group that is not searched."""
         choices = self._compose({}).hydra.runtime.choices

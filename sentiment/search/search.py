@@ -315,6 +315,7 @@ class Search:
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
             defaults=self.settings.read({self.repeats.seed_key}),
+            following=self.settings.list_following(),
             constraints=list(self.options.constraints),
             way=self._describe_way(),
             custom_space=self.options.custom_search_space or "",

@@ -192,3 +192,23 @@ def test_a_trial_that_did_not_draw_a_key_is_none_of_the_points_where_it_is_fixed
     assert elsewhere("x=1,2,5") == [(1, 1, 1), (2, 1, 1), (5, 1, 1)]
     assert elsewhere("x=1,2,5", "rate=4") == [(5, 4, 1)]
     assert elsewhere("x=1,2,5", "rate=1") == []
+
+
+def test_a_key_that_followed_another_one_was_not_the_same_in_all_trials(sweep, tmp_path):
+    """As the width of this project's RNN follows that of its embedding: the base's value was told of each trial."""
+    folder, runs = tmp_path / "conf", []
+    folder.mkdir()
+    (folder / "config.yaml").write_text("net: {width: 4, inner: '${.width}'}\nx: 1\n")
+
+    def task(config):
+        runs.append((config.net.width, config.net.inner))
+        return 0.0
+
+    sweep(*GRID, "net.width=1,2", task=task, config_dir=folder)
+    assert sorted(runs) == [(1, 1), (2, 2)]
+    sweep(*GRID, "net.width=1,2", "net.inner=1,4", task=task, config_dir=folder)
+    assert sorted(runs[2:]) == [(1, 1), (1, 4), (2, 1), (2, 4)], (
+        "nobody takes the first for (1, 4), the second for (2, 4)"
+    )
+    sweep(*GRID, "net.width=1,2", "net.inner=1,4", task=task, config_dir=folder)
+    assert len(runs) == 6

@@ -39,6 +39,8 @@ class Definition:
     objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
     # Setting to the value that trials have which were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
+    # Keys that follow others by interpolation: before one was searched, each trial had of it what it had of those.
+    following: Sequence[str] = ()
     # Every name that a parameter has ever had in Optuna, to its distribution as JSON.
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False  # the study has had another space
@@ -66,7 +68,11 @@ class Definition:
     def follow(self, stored: Definition) -> Definition:
         """Return this definition with what the study has from before: names, and defaults of what is searched now."""
         keys = {name_key(name) for name in self.space}
-        found = {key: value for key, value in stored.settings.items() if is_within(key.partition(" ")[0], keys)}
+        found = {
+            key: value
+            for key, value in stored.settings.items()
+            if is_within(bare := key.partition(" ")[0], keys) and bare not in self.following
+        }
         new = keys.difference(map(name_key, stored.space))
         options = {key: option for key in new if (option := self._find_option(key, stored.settings)) is not None}
         return replace(
