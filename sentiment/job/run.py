@@ -130,8 +130,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             (run.output_dir / IDENTITY_FILE).unlink(missing_ok=True)
         start, corpus, answered, tags, hashes = read_inputs(settings, trial)
         _say_once(logging.INFO, corpus.description)
+        tags |= note_known(settings, corpus, start, answered)
         recorder.describe({"data.description": corpus.description, **tags})
-        recorder.describe(note_known(settings, corpus, start, answered))
         recorder.describe({"device": name_device(settings)})
         if trial is not None:
             recorder.describe({TRIAL_TAG: str(trial.number), REPEAT_TAG: str(trial.repeat)})
