@@ -41,7 +41,10 @@ class SentimentModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Classify the column ``text`` (N rows): columns ``label`` and ``probability_...`` for each of K classes."""
+        """Classify the column ``text`` (N rows): columns ``label`` and ``probability_...`` for each of K classes.
+
+        The answer has the index of its input, by which pandas puts it beside that.
+        """
         from sentiment.errors import DataError  # from the copy beside this file
 
         texts = model_input["text"].tolist()
@@ -54,7 +57,7 @@ class SentimentModel(PythonModel):
             f"probability_{name}": predictions.probabilities[:, index]
             for index, name in enumerate(predictions.class_names)
         }
-        return pd.DataFrame({"label": predictions.labels, **columns})
+        return pd.DataFrame({"label": predictions.labels, **columns}, index=model_input.index)
 
 
 def _check_texts(texts: list[Any]) -> None:

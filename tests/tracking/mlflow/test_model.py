@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from packaging.requirements import Requirement
@@ -134,6 +135,19 @@ def test_a_request_that_is_too_large_is_refused_over_http(recorded, monkeypatch)
     status, answer = post(app, json.dumps({"inputs": {"text": texts}}).encode())
     assert status == 200
     assert [row["label"] for row in answer["predictions"]] == Predictor.load(bundle).predict(texts).labels
+
+
+def test_an_answer_has_the_index_of_its_row(recorded, monkeypatch):
+    """pandas puts a column into a frame by the index: after a shuffle, all labels would be those of other rows."""
+    from mlflow.pyfunc import load_model
+
+    project, bundle = recorded
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the model adds its own copy of the package
+    (model,) = project.client().search_logged_models([project.run().info.experiment_id])
+    frame = pd.DataFrame({"text": TEXTS[:3]}, index=[7, 3, 5])
+    answer = load_model(model.artifact_location).predict(frame)
+    assert list(answer.index) == [7, 3, 5]
+    assert list(answer["label"]) == Predictor.load(bundle).predict(TEXTS[:3]).labels
 
 
 def test_the_model_holds_no_pickle_and_no_caches(recorded):
