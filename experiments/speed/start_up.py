@@ -73,9 +73,10 @@ run.main()
 """
 
 HYDRA, BARE, COMMAND = "import hydra", "a bare Hydra program, --cfg job", "run.py --cfg job"
+KNOWING = "the same, knowing the keys and their ranges"
 STEP, MAIN = "a bare Lightning program, first step", "run.py, first step"
 
-GROUPS = {HYDRA: [HYDRA, BARE, COMMAND], STEP: [STEP, MAIN]}
+GROUPS = {HYDRA: [HYDRA, BARE, KNOWING, COMMAND], STEP: [STEP, MAIN]}
 """What each case is divided by, and the cases."""
 
 
@@ -86,6 +87,7 @@ def build_command(case: str, folder: Path) -> list[str]:
     commands = {
         HYDRA: [sys.executable, "-c", f"import hydra; {TELL}"],
         BARE: [sys.executable, "-c", f"{TELL_LAST}\n{BARE_PROGRAM}"],
+        KNOWING: [sys.executable, "-c", f"{TELL_LAST}\n{SCHEMA}\n{BARE_PROGRAM}"],
         COMMAND: [sys.executable, "-c", f"{TELL_LAST}\n{LIKE_A_SCRIPT}"],
         STEP: [sys.executable, "-c", PEER],
         MAIN: [sys.executable, "-c", OURS, *where],
@@ -106,6 +108,9 @@ def main(config):
 main()
 """
 """Hydra alone on the same configuration, unchecked: it finds its plugins and composes."""
+
+SCHEMA = f"import sys; sys.path.insert(0, {str(PROJECT_DIR)!r}); import sentiment.config.schema"
+"""With pydantic: the least that a command takes which can say what is wrong with a value."""
 
 LIKE_A_SCRIPT = f"""
 import runpy, sys
