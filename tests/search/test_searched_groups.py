@@ -212,3 +212,80 @@ def test_a_key_that_followed_another_one_was_not_the_same_in_all_trials(sweep, t
     )
     sweep(*GRID, "net.width=1,2", "net.inner=1,4", task=task, config_dir=folder)
     assert len(runs) == 6
+
+
+@pytest.fixture
+def following(sweep, tmp_path):
+    """Search a configuration in which one width follows another, and a third that one; return the jobs that ran."""
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("net: {width: 4, inner: '${.width}', head: '${.inner}'}\nx: 1\n")
+
+    def search(*overrides):
+        runs = []
+
+        def task(config):
+            runs.append((config.net.width, config.net.inner, config.net.head))
+            return 0.0
+
+        sweep(*GRID, *overrides, task=task, config_dir=folder)
+        return sorted(runs)
+
+    return search
+
+
+def test_a_key_that_follows_a_searched_one_is_not_what_the_configuration_has(following):
+    assert following("net.width=1,2") == [(1, 1, 1), (2, 2, 2)]
+    with pytest.raises(StudyEndedError, match=r"net\.inner: stored \$\{\.width\}, now 4"):
+        following("net.width=1,2", "net.inner=4")
+    assert following("net.width=1,2") == []
+
+
+def test_a_key_typed_at_the_configurations_value_follows_nothing(following):
+    assert following("net.width=1,2", "net.inner=4") == [(1, 4, 4), (2, 4, 4)]
+    with pytest.raises(StudyEndedError, match=r"net\.inner: stored 4, now \$\{\.width\}"):
+        following("net.width=1,2")
+
+
+def test_a_key_that_was_searched_follows_another_one_again(following):
+    assert following("net.width=1,2", "net.inner=1,4") == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)]
+    assert following("net.width=1,2") == [(1, 1, 1), (2, 2, 2)], "(1, 4, 4) is not the point of width 1"
+    assert following("net.width=1,2") == []
+
+
+def test_what_follows_a_fixed_key_has_its_value(following):
+    assert following("x=1,2") == [(4, 4, 4), (4, 4, 4)]
+    assert following("x=1,2", "net.inner=4") == [], "it was 4"
+    assert following("x=1,2", "net.inner=4,5") == [(4, 5, 5), (4, 5, 5)]
+
+
+def test_a_key_follows_through_another_one(following):
+    assert following("net.width=1,2", "net.inner=1,4") == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)]
+    later = following("net.width=1,2", "net.inner=1,4", "net.head=1,4")
+    assert later == [(w, i, h) for w in (1, 2) for i in (1, 4) for h in (1, 4)]
+    assert following("net.width=1,2", "net.inner=1,4", "net.head=1,4") == []
+
+
+def test_what_followed_a_key_that_was_fixed_since_followed_it(following):
+    assert following("net.width=1,2") == [(1, 1, 1), (2, 2, 2)]
+    assert following("net.width=2") == []
+    later = following("net.width=1,2", "net.inner=1,4")
+    assert later == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)], "(1, 1, 1) was no (1, 4, 4)"
+
+
+def test_a_key_that_follows_under_one_option_of_a_searched_group(sweep, tmp_path):
+    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
+    (folder.parent / "config.yaml").write_text("defaults: [net: plain]\n")
+    (folder / "plain.yaml").write_text("width: 4\n")
+    (folder / "deep.yaml").write_text("width: 4\ninner: ${.width}\n")
+    runs = []
+
+    def task(config):
+        runs.append((config.net.width, config.net.get("inner")))
+        return 0.0
+
+    command = *GRID, "net=plain,deep", "net.width=1,2"
+    sweep(*command, task=task, config_dir=folder.parent)
+    assert sorted(runs, key=str) == [(1, 1), (1, None), (2, 2), (2, None)]
+    with pytest.raises(StudyEndedError, match=r"net\.inner: stored \$\{\.width\}, now 4"):
+        sweep(*command, "++net.inner=4", task=task, config_dir=folder.parent)

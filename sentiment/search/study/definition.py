@@ -39,8 +39,11 @@ class Definition:
     objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
     # Setting to the value that trials have which were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
-    # Keys that follow others by interpolation: before one was searched, each trial had of it what it had of those.
-    following: Sequence[str] = ()
+    # Keys that follow ones by interpolation which are searched or were: trials have no common value, and `settings` has
+    # that of the configuration.
+    followers: Sequence[str] = ()
+    # How all such keys are written, also those that follow fixed ones; None: an earlier version did not keep it.
+    interpolations: Mapping[str, Sequence[str]] | None = None
     # Every name that a parameter has ever had in Optuna, to its distribution as JSON.
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False  # the study has had another space
@@ -68,10 +71,11 @@ class Definition:
     def follow(self, stored: Definition) -> Definition:
         """Return this definition with what the study has from before: names, and defaults of what is searched now."""
         keys = {name_key(name) for name in self.space}
+        followers = self.followers if stored.interpolations is None else stored.followers
         found = {
             key: value
             for key, value in stored.settings.items()
-            if is_within(bare := key.partition(" ")[0], keys) and bare not in self.following
+            if is_within(bare := key.partition(" ")[0], keys) and bare not in followers
         }
         new = keys.difference(map(name_key, stored.space))
         options = {key: option for key in new if (option := self._find_option(key, stored.settings)) is not None}
@@ -79,6 +83,7 @@ class Definition:
             self,
             settings={**self._keep_told(stored), **self.settings},
             defaults={**self.defaults, **found, **options, **stored.defaults},
+            followers=sorted({*stored.followers, *self.followers}),
             names=stored.names,
             custom_before=stored.custom_before or stored.custom_space or self.custom_space,
             has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
@@ -99,6 +104,14 @@ class Definition:
         split = {name: name.removesuffix(")").partition(" (") for name in self.settings if name.endswith(")")}
         parts = {name: (key, *line.partition("=")) for name, (key, _, line) in split.items()}
         return {name: (key, group, option) for name, (key, group, _, option) in parts.items() if group in groups}
+
+    def write(self, keys: Collection[str]) -> dict[str, str]:
+        """Write keys as the configuration has them: those that follow others by interpolation unresolved."""
+        values: dict[str, set[str]] = {}
+        for name, text in self.settings.items():
+            values.setdefault(name.partition(" ")[0], set()).add(text)
+        told = {**values, **(self.interpolations or {})}
+        return {key: " or ".join(sorted(told[key])) for key in keys if key in told}
 
     def _find_option(self, group: str, settings: Mapping[str, str]) -> str | None:
         """Find the option of a searched config group that other settings have chosen: what it sets, they hold."""
@@ -133,10 +146,15 @@ def compare(
     # its own value.
     searched = stored.space.keys() & now.space.keys()
     moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched} | now.defaults.keys()
+    left_out = {*ignored, *moved}
+    followers = [key for key in {*stored.followers, *now.followers} if not is_within(key, left_out)]
     then, today = (
-        {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
+        {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*left_out, *followers})}
         for one in _align(stored, now)
     )
+    if stored.interpolations is not None:
+        then |= stored.write(followers)
+        today |= now.write(followers)
     if not stored.names:  # an earlier version did not tell '1' from 1
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
