@@ -38,6 +38,16 @@ def write_override(key: str, text: str) -> str:
     return line if is_read else f"{key}={QuotedString(text, Quote.single).with_quotes()}"
 
 
+def spread(override: Override) -> dict[str, Any]:
+    """Return what an override sets, a mapping's settings under their own keys: of ``model={heads: 8}`` model.heads."""
+    return flatten({override.key_or_group: override.value()})
+
+
+def spread_line(line: str) -> dict[str, Any]:
+    """Return what an override sets, as `spread` does, from its text."""
+    return spread(OverridesParser.create().parse_override(line))
+
+
 def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
     """Return the faults of parameters that are written in groups, ``model: {depth: 1,2}``: each would be one text.
 

@@ -10,9 +10,10 @@ from typing import cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from sentiment.composing import spread
 from sentiment.config.faults import WHOLE_NUMBER
 from sentiment.errors import Fault
-from sentiment.flat import are_related, flatten
+from sentiment.flat import are_related
 
 MOST_POINTS = 100_000
 """Jobs of a plain multirun."""
@@ -106,12 +107,8 @@ def _is_overwritten(one: Override, later: Override) -> bool:
     """Return whether nothing is left of a sweep, as a later override sets all of it: ``trainer={max_epochs: 3}``."""
     if not one.is_sweep_override() or not are_related(one.key_or_group, later.key_or_group):
         return False
-    own, others = ([_list_keys(value) for value in list_values(override)] for override in (one, later))
+    own, others = ([{*spread(value)} for value in list_values(override)] for override in (one, later))
     return bool(own and others) and set[str]().union(*own) <= set.intersection(*others)
-
-
-def _list_keys(override: Override) -> set[str]:
-    return set(flatten({override.key_or_group: override.value()}))
 
 
 def explain_sweep(override: Override) -> Fault:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
+from sentiment.config.key_table import type_value
 from sentiment.config.run_context import RunContext, read_fixed
 from sentiment.format import format_setting, shorten_keys
 
@@ -15,9 +17,28 @@ JOB_NAME_LENGTH = 72
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
-    """Split ``model.heads=8`` into key and value; Hydra's signs before the key (+, ++, ~) are dropped."""
-    pairs = (override.partition("=") for override in overrides)
-    return {key.lstrip("+~"): value for key, _, value in pairs}
+    """Split ``model.heads=8`` into key and value; Hydra's signs before the key (+, ++, ~) are dropped.
+
+    What ``model={heads: 8}`` sets of a group stands under its own key: it is no option of the group.
+    """
+    changed: dict[str, str] = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        name = key.lstrip("+~")
+        changed |= _spread(name, value) if value.startswith("{") and "." not in name else {name: value}
+    return changed
+
+
+@lru_cache
+def _spread(group: str, text: str) -> dict[str, str]:
+    """Return each setting of a mapping; of several mappings, which a sweep runs over, the text itself."""
+    from sentiment.composing import COMPOSE_ERRORS, spread_line  # Hydra, which most names do without
+
+    try:
+        settings = spread_line(f"{group}={text}")
+    except (*COMPOSE_ERRORS, ValueError, RecursionError):  # no run had it, but a record that was damaged may
+        return {group: text}
+    return {group: text} if group in settings else {key: type_value(value) for key, value in settings.items()}
 
 
 def name_run(model: str, overrides: Sequence[str]) -> str:

@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from sentiment.tracking.run_name import NAME_LENGTH, name_recorded, name_run, name_sweep, parse_overrides, shorten
+from sentiment.tracking.run_name import (
+    NAME_LENGTH,
+    name_option,
+    name_recorded,
+    name_run,
+    name_sweep,
+    parse_overrides,
+    shorten,
+)
 
 
 def test_names():
@@ -18,6 +26,14 @@ def test_drawn_numbers_have_four_digits_and_typed_ones_stay():
 
 def test_signs_and_values_with_equals_signs():
     assert parse_overrides(["+a.b=1", "++c=x=y", "~d"]) == {"a.b": "1", "c": "x=y", "d": ""}
+
+
+def test_a_mapping_of_a_group_is_told_by_its_settings_and_is_no_option():
+    words = ["model=rnn", "model={depth: 2, bidirectional: true}", "trainer={max_epochs: 3}", "data.label_map={a: b}"]
+    assert name_run("rnn", words) == "rnn depth=2 bidirectional=true max_epochs=3 label_map={a: b}"
+    assert name_option("rnn", ["+model={depth: 2}"]) == "rnn"
+    assert name_sweep(["model={depth: 1},{depth: 2}"]) == "sweep model={depth: 1},{depth: 2}"
+    assert parse_overrides(["model={depth", "pretrain={}"]) == {"model": "{depth"}
 
 
 def test_long_names_leave_out_whole_settings_and_count_them():

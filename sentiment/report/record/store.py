@@ -173,7 +173,7 @@ def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
 
     A setting that merely follows another one (``model.hidden_size`` from ``model.embedding_size``) is left out.
     """
-    typed = dict.fromkeys(item.partition("=")[0].lstrip("+~") for record in records for item in record.overrides)
+    typed = dict.fromkeys(key for record in records for key in parse_overrides(record.overrides))
     settings = list_settings(records)
     names = dict.fromkeys(key for one in settings for key in one)
     ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
