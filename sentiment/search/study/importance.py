@@ -71,9 +71,16 @@ def measure_importances(
     distributions = _find_distributions(scaled)
     if not distributions:
         raise ImportanceError("Only one point was tried: no parameter has two values.")
+    halves = [value / 2 for _, value in finite]  # the largest numbers have no difference
+    low, high = min(halves), max(halves)
     trials = [
-        create_trial(params={name: point[name] for name in distributions}, distributions=distributions, values=[value])
-        for point, (_, value) in zip(scaled, finite, strict=True)
+        create_trial(
+            params={name: point[name] for name in distributions},
+            distributions=distributions,
+            # Shares do not depend on the unit; of differences below rounding the variance of a tree would be none.
+            values=[round((value - low) / (high - low), 12)],
+        )
+        for point, value in zip(scaled, halves, strict=True)
     ]
     generator = random.Random(0)
     with _quiet():
