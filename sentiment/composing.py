@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -65,6 +65,39 @@ def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
                     quoted = QuotedString(text, Quote.single).with_quotes()
                     remedy = f'write one key: {leaf}: {text}; or, for the text, {leaf}: "{quoted}"'
                     faults.append(Fault(f"{where}.{key}", problem, remedy))
+    return faults
+
+
+def list_written(override: Override) -> list[set[str]]:
+    """Return the keys that each value of an override sets, as `spread` does."""
+    values = [override]
+    if isinstance(override.value(), ChoiceSweep):  # others have no mapping among them, and may have very many values
+        parser = OverridesParser.create()
+        values = parser.parse_overrides([f"{override.key_or_group}={text}" for text in override.sweep_string_iterator()])
+    return [{*spread(one)} for one in values]
+
+
+def find_replaced(overrides: Sequence[Override]) -> list[Fault]:
+    """Return the faults of words for one key of which a sweep would lose what a single run takes: it keeps the later.
+
+    A single run takes a chosen option and a mapping of its keys, ``model=rnn 'model={depth: 2}'``, or two mappings.
+
+    Args:
+        overrides: Those of the sweep in the order in which they count; Hydra's own, which no sweeper keeps, are left.
+    """
+    faults = []
+    earlier: dict[tuple[str, str | None], Override] = {}
+    for later in overrides:
+        if later.is_delete() or later.is_list_extend() or later.is_hydra_override():
+            continue
+        name = later.key_or_group, later.package
+        one, earlier[name] = earlier.get(name), later
+        if one is not None:
+            lost = set[str]().union(*list_written(one))
+            if not all(lost <= keys for keys in list_written(later)):
+                problem = f"{one.input_line} and {later.input_line} set the same key, and a sweep keeps the later alone"
+                remedy = f"write {name[0]}.NAME=VALUE for each key of a mapping, or leave one of the two out"
+                faults.append(Fault(name[0], problem, remedy))
     return faults
 
 

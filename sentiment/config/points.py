@@ -10,7 +10,7 @@ from typing import cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from sentiment.composing import spread
+from sentiment.composing import find_replaced, list_written
 from sentiment.config.faults import WHOLE_NUMBER
 from sentiment.errors import Fault
 from sentiment.flat import are_related
@@ -66,6 +66,8 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         overrides: Fixed and swept overrides.
         is_grid: Whether every combination runs.
     """
+    if replaced := find_replaced(overrides):
+        return replaced
     by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
     for one, other in itertools.combinations(by_key.values(), 2):
         is_swept = one.is_sweep_override() or other.is_sweep_override()
@@ -107,8 +109,8 @@ def _is_overwritten(one: Override, later: Override) -> bool:
     """Return whether nothing is left of a sweep, as a later override sets all of it: ``trainer={max_epochs: 3}``."""
     if not one.is_sweep_override() or not are_related(one.key_or_group, later.key_or_group):
         return False
-    own, others = ([{*spread(value)} for value in list_values(override)] for override in (one, later))
-    return bool(own and others) and set[str]().union(*own) <= set.intersection(*others)
+    own = set[str]().union(*list_written(one))
+    return all(own <= keys for keys in list_written(later))
 
 
 def explain_sweep(override: Override) -> Fault:

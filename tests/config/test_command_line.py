@@ -477,6 +477,10 @@ def test_what_some_run_reads_may_be_set(arguments):
         (["-m", "seed=range(3,0)", "model=rnn"], "seed", "range(3,0) stands for no value"),
         (["-m", "+hydra.sweeper.params={seed:'range(2,2)'}"], "seed", "range(2,2) stands for no value"),
         (["-m", "optimizer.lr=1e-3,0.001"], "optimizer.lr", "names 0.001 more than once"),
+        (["-m", "optimizer=sgd", "optimizer={lr: 0.1}", "seed=0,1"], "optimizer", "keeps the later alone"),
+        (["-m", "model={dropout: 0.2}", "model=transformer,rnn"], "model", "keeps the later alone"),
+        (["-m", "trainer={max_epochs: 3}", "trainer={patience: 2},{patience: 3}"], "trainer", "keeps the later alone"),
+        (["-m", "+hydra.sweeper.params={model: 'rnn,transformer'}", "model={depth: 2}"], "model", "the later alone"),
         (["-m", "trainer.patience=4,null,null"], "trainer.patience", "names null more than once"),
     ],
 )
@@ -491,6 +495,17 @@ def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
     assert list(find_faults("trainer.max_epochs=5", "trainer={max_epochs: 0}")) == ["trainer.max_epochs"]
     assert find_faults("trainer.max_epochs=0", "trainer={max_epochs: 5}") == {}
     assert find_faults("-m", "trainer={max_epochs: 3},{max_epochs: 4}", "trainer.patience=5") == {}
+    assert find_faults("-m", "trainer={max_epochs: 3}", "trainer={patience: 5, max_epochs: 4}", "seed=0,1") == {}
+    assert find_faults("optimizer=sgd", "optimizer={lr: 0.1}") == {}
+
+
+@pytest.mark.parametrize("sweeper", [["search=both"], ["search=study", "model=rnn", "optimizer.lr=0.1,0.2"]])
+def test_a_search_that_would_lose_the_chosen_model_to_a_mapping_of_its_keys_is_refused(sweeper):
+    [(key, (problem, remedy))] = find_faults("-m", *sweeper, "model={dropout: 0.2}", searches=SEARCHES).items()
+    assert key == "model"
+    assert problem.endswith("and model={dropout: 0.2} set the same key, and a sweep keeps the later alone")
+    assert remedy.startswith("write model.NAME=VALUE for each key")
+    assert find_faults("-m", *sweeper, "model.dropout=0.2", searches=SEARCHES) == {}
 
 
 def test_a_relative_config_path_starts_from_the_program_as_in_hydra(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from sentiment.composing import COMPOSE_ERRORS, find_nested
+from sentiment.composing import COMPOSE_ERRORS, find_nested, find_replaced
 from sentiment.errors import ConfigError, Fault, gathering
 from sentiment.flat import flatten, is_within, write_dotted
 from sentiment.search.space.corners import extreme_values
@@ -77,11 +77,14 @@ class _Reader:
     branches: list[_Branch] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     failed_keys: set[str] = field(default_factory=set)
+    parsed: list[Override] = field(default_factory=list)
 
     def read_base(self, lines: Sequence[str], params: Mapping[str, Any]) -> None:
         self.faults += find_nested(params, "hydra.sweeper.params")
         written_params = self._parse(f"{key}={write_param(value)}" for key, value in params.items())
         written_lines = self._parse(lines)
+        if replaced := find_replaced(self.parsed):
+            raise ConfigError([*self.faults, *replaced])  # branches on what is lost would have faults of their own
         self.in_params, self.command_line = set(written_params), set(written_lines)
         self.written = {**written_params, **written_lines}
 
@@ -94,6 +97,7 @@ class _Reader:
             if override is None:
                 self.failed_keys.add(line.partition("=")[0].lstrip("+~"))
                 continue
+            self.parsed.append(override)
             element = override.get_key_element()
             if override.is_delete() or override.is_list_extend():
                 self.plain.append(element := line)

@@ -61,6 +61,26 @@ def test_an_added_key_is_the_same_key():
     assert space.to_overrides({}) == ("++a=3",)
 
 
+@pytest.mark.parametrize(
+    ("lines", "params"),
+    [
+        (["kind=two", "kind={t: 1}"], {}),
+        (["kind={t: 1}", "kind=one,two"], {}),
+        (["++d={p: 1}"], {"d": "{q: 1},{q: 2}"}),
+        (["d={p: 1, q: 2},{p: 1}", "d={p: 3}"], {}),
+    ],
+)
+def test_of_two_words_for_a_key_none_is_lost(lines, params):
+    [fault] = read_faults(lines, params)
+    assert fault.key == lines[0].lstrip("+").partition("=")[0]
+    assert "keeps the later alone" in fault.problem
+
+
+def test_a_mapping_takes_the_place_of_one_with_no_other_keys():
+    space = read_space(["d={p: 1}", "~d", "d={p: 3, q: 4}", "hydra.job={}", "hydra.job={name: x}"], {}, {}, None)
+    assert space.fixed["d"] == "{p:3,q:4}"
+
+
 def test_a_point_is_written_in_the_order_of_the_stock_plugin():
     space = read_space(["~tracking", "b=x", "a=1,2", "c=interval(0,1)", "~d=1", "e=[1,2]"], {"f": None}, {}, None)
     assert space.to_overrides({"a": 2, "c": 0.5}) == ("a=2", "c=0.5", "f=null", "b=x", "e=[1,2]", "~tracking", "~d=1")
