@@ -70,10 +70,10 @@ def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
 
 def list_written(override: Override) -> list[set[str]]:
     """Return the keys that each value of an override sets, as `spread` does."""
-    values = [override]
+    values, key = [override], override.key_or_group
     if isinstance(override.value(), ChoiceSweep):  # others have no mapping among them, and may have very many values
-        parser = OverridesParser.create()
-        values = parser.parse_overrides([f"{override.key_or_group}={text}" for text in override.sweep_string_iterator()])
+        texts = override.sweep_string_iterator()
+        values = OverridesParser.create().parse_overrides([f"{key}={text}" for text in texts])
     return [{*spread(one)} for one in values]
 
 
