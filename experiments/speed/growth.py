@@ -5,8 +5,8 @@
 One quantity at a time, the rest as it stands in `BASE`; each point in a process of its own. Time is processor seconds a
 review (for the number of reviews: of reading them and of an epoch), memory the largest of the process, and how much of
 it came after the libraries were there. The exponent of time is the slope of logarithms between the two largest points:
-1 is linear. Attention grows with the square of the length, the matrices with the square of the width; nothing else may
-be above 1, but for what a machine's caches add.
+1 is linear; of a batch, whose time its reviews share, 0. Attention grows with the square of the length, the matrices
+with the square of the width; nothing else may be above 1, but for what a machine's caches add.
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class NgramSettings(Group):
     """``model=ngram``: a linear classifier on naive-Bayes-weighted word n-grams (Wang & Manning 2012).
 
     It reads whole reviews and has neither epochs nor learning rate: ``data.max_tokens``, ``optimizer``, ``scheduler``
-    and, of ``trainer``, all but ``test``, ``threads`` and ``debug`` are no matter to it.
+    and most of ``trainer`` are no matter to it; several devices, teachers and ``trainer.init_from`` are refused.
     """
 
     name: Literal["ngram"]

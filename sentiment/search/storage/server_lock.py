@@ -122,7 +122,7 @@ def _engine(url: str, process_id: int) -> sqlalchemy.Engine:
     """Keep the connections that lock, one for each thread at work; a forked child (`process_id`) makes its own."""
     options = LIBPQ_OPTIONS if "psycopg" in sqlalchemy.make_url(url).get_driver_name() else {}
     problem = f"The driver for {sqlalchemy.make_url(url).drivername} is not installed"
-    remedy = "pip install 'psycopg[binary]', or pip install pymysql and write mysql+pymysql://..."
+    remedy = "pip install 'psycopg[binary]' (this project's extra `postgresql`), or pip install pymysql and write mysql+pymysql://..."
     with explaining(problem, remedy, StorageError, ImportError):
         # No transactions: they would cost a round trip each, and a lock outlives them.
         return sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", connect_args=options, max_overflow=-1)
