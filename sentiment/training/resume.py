@@ -61,7 +61,8 @@ class LastCheckpoint(pl.Callback):
         identify: Return the hash of what determines the run, at a number of epochs; a file of another run is not taken
             up, but that of a shorter one trains on.
         reporter: Learns where the run could be stopped.
-        enabled: False: write nothing and always start anew.
+        enabled: False: write nothing and always start anew. What an attempt before it left there is removed where this
+            one replaces the record of that one: the record would be of one training, the file of another.
         started_from: Hashes of the weights at the start and of the teachers' answers; empty: fresh ones, and
             no teachers. A file of a run of others is not taken up: its tokens may be others, too.
         tokenizer_json: The run's tokenizer: another release of its library may give the same words other ids.
@@ -176,7 +177,7 @@ class LastCheckpoint(pl.Callback):
         """Return whether our part of a checkpoint is of the same run with fewer epochs, and may be taken up."""
         shorter = part.get("max_epochs", self._max_epochs)
         is_shorter = shorter < self._max_epochs and part["identity"]["run"] in self._identify(shorter).run
-        return bool(is_shorter and self._may_train_on)
+        return bool(is_shorter and self._may_train_on and self.enabled)
 
     def _is_unrecorded(self, part: Mapping[str, Any]) -> bool:
         """Return whether a checkpoint is of a run that trained on, while the record would be that of one in a piece."""
@@ -230,6 +231,14 @@ class LastCheckpoint(pl.Callback):
             torch.get_device_module(pl_module.device).set_rng_state(self._taken_up["device_random"])
         trainer.should_stop = bool(self._taken_up["should_stop"])
         self._tell_saved(trainer, trainer.current_epoch)  # it may have been stopped before it could pause here
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove a file that is not to be taken up: one of this run from its first validation on, others with an epoch.
+
+        It is from there on that the record in the run's folder is of this training, and no longer of theirs.
+        """
+        if not self.enabled and trainer.is_global_zero and (trainer.is_last_batch or self._is_own()):
+            forget_attempts(self.folder.parent)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file, where the epoch is whole.

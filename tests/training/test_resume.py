@@ -524,6 +524,30 @@ def test_resume_can_be_switched_off(small_settings, small_corpus, reporter, inte
     assert reporter.of_kind("validated")[0][1] == 1
 
 
+@pytest.mark.parametrize(("validations", "first"), [(1, 2 + 1 / 3), (2, 1 / 3), (5, 1 / 3)])
+def test_what_was_trained_before_a_new_start_is_not_taken_up_after_it(
+    small_settings, small_corpus, reporter, interrupt, tmp_path, validations, first
+):
+    """It goes with the new start's first validation, with which the record begins anew, too."""
+    same = ("model=rnn", *DROPOUT, "trainer.validations_per_epoch=3", "trainer.patience=null")
+    settings, anew = (small_settings(*same, f"trainer.resume={resume}") for resume in ("true", "false"))
+    interrupt(settings, tmp_path, 7)
+    interrupt(anew, tmp_path, validations)
+    train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert reporter.of_kind("validated")[0][1] == pytest.approx(first, abs=0.1)
+
+
+@pytest.mark.parametrize(("validations", "is_there"), [(2, True), (3, True), (4, False)])
+def test_what_another_run_left_stays_until_a_new_start_has_an_epoch(
+    small_settings, interrupt, tmp_path, validations, is_there
+):
+    settings = small_settings("model=rnn", *DROPOUT)
+    interrupt(settings, tmp_path, 2)
+    more = ("optimizer.lr=0.1", "trainer.validations_per_epoch=3", "trainer.resume=false")
+    interrupt(small_settings("model=rnn", *DROPOUT, *more), tmp_path, validations)
+    assert (tmp_path / "checkpoints/last.ckpt").exists() == is_there
+
+
 def test_the_time_of_both_attempts_counts(small_settings, small_corpus, reporter, interrupt, tmp_path):
     settings = small_settings("model=rnn")
     interrupt(settings, tmp_path, 2)
