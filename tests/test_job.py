@@ -133,6 +133,19 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
         assert told in job.explain_resuming(run)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["trainer.resume=false"], "It keeps no checkpoint (trainer.resume=false): the same command starts anew."),
+        (["model=ngram"], "The same command starts anew."),
+    ],
+)
+def test_a_stopped_run_that_keeps_no_checkpoint_does_not_say_that_it_had_no_epoch(tmp_path, overrides, told):
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", ["tracking=none", *overrides]), tmp_path)
+    assert job.explain_resuming(SimpleNamespace(output_dir=tmp_path, settings=settings)) == told
+
+
 def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "MULTIRUN_DIR", tmp_path)
     with initialize_config_dir(str(PROJECT_DIR / "conf")):

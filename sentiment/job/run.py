@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from sentiment.composing import write_override
+from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
@@ -261,7 +262,11 @@ def explain_resuming(run: RunContext) -> str:
     from sentiment.tracking.params import flatten_settings
     from sentiment.tracking.result_file import can_go_on
 
-    if not run.settings.trainer.resume or not can_go_on(run.output_dir, flatten_settings(run.settings)):
-        return "No epoch was whole yet: the same command starts anew."
-    folder = shlex.quote(write_override("hydra.run.dir", str(run.output_dir)))
-    return f"The same command goes on after its last whole epoch with {folder}"
+    settings = run.settings
+    if settings.trainer.resume and can_go_on(run.output_dir, flatten_settings(settings)):
+        folder = shlex.quote(write_override("hydra.run.dir", str(run.output_dir)))
+        return f"The same command goes on after its last whole epoch with {folder}"
+    if find_option(settings.model).fitter is not None:
+        return "The same command starts anew."
+    why = "No epoch was whole yet" if settings.trainer.resume else "It keeps no checkpoint (trainer.resume=false)"
+    return f"{why}: the same command starts anew."
