@@ -138,9 +138,14 @@ def test_a_stopped_run_goes_on_only_where_an_epoch_was_whole(tmp_path):
     [
         (["trainer.resume=false"], "It keeps no checkpoint (trainer.resume=false): the same command starts anew."),
         (["model=ngram"], "The same command starts anew."),
+        (
+            ["model=rnn", "pretrain=lm"],
+            "No epoch was whole yet: the same command starts anew; its words are kept, those half learned up to their "
+            "last validation.",
+        ),
     ],
 )
-def test_a_stopped_run_that_keeps_no_checkpoint_does_not_say_that_it_had_no_epoch(tmp_path, overrides, told):
+def test_a_stopped_run_without_a_checkpoint_says_what_starts_anew_and_why(tmp_path, overrides, told):
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         settings = read_settings(compose("config", ["tracking=none", *overrides]), tmp_path)
     assert job.explain_resuming(SimpleNamespace(output_dir=tmp_path, settings=settings)) == told

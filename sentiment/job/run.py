@@ -269,4 +269,5 @@ def explain_resuming(run: RunContext) -> str:
     if find_option(settings.model).fitter is not None:
         return "The same command starts anew."
     why = "No epoch was whole yet" if settings.trainer.resume else "It keeps no checkpoint (trainer.resume=false)"
-    return f"{why}: the same command starts anew."
+    words = "" if settings.pretrain is None else "; its words are kept, those half learned up to their last validation"
+    return f"{why}: the same command starts anew{words}."
