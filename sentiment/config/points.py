@@ -66,8 +66,8 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         overrides: Fixed and swept overrides.
         is_grid: Whether every combination runs.
     """
-    if replaced := find_replaced(overrides):
-        return replaced
+    if faults := [*find_replaced(overrides), *_find_rewritten(overrides, is_grid=is_grid)]:
+        return faults
     by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
     for one, other in itertools.combinations(by_key.values(), 2):
         is_swept = one.is_sweep_override() or other.is_sweep_override()
@@ -103,6 +103,24 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
             problem = f"{override.get_value_string()} makes it {points:,.0f} jobs, more than {MOST_POINTS:,}"
             return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
     return []
+
+
+def _find_rewritten(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[Fault]:
+    """Yield the faults of words that mean something else as Hydra's sweepers write them again for each job.
+
+    Of an extension its values alone are left, and of ``~key`` the condition that the key is null.
+    """
+    for override in overrides:
+        key, loader = override.key_or_group, override.config_loader
+        if override.is_hydra_override():
+            continue
+        if override.is_list_extend():
+            problem = f"each job would get {override.get_value_element_as_str()} in place of the list, not added to it"
+            yield Fault(key, problem, f"write the whole list, {key}=[A,B], or take a study, which adds: search=grid")
+        is_bare = override.is_delete() and override.value_type is None
+        if is_grid and is_bare and not (loader and loader.get_group_options(key)):
+            problem = f"{override.input_line} would delete it where it is null, and fail elsewhere"
+            yield Fault(key, problem, f"write ~{key}=VALUE with the value that it has, or take a study: search=grid")
 
 
 def _is_overwritten(one: Override, later: Override) -> bool:

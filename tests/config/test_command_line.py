@@ -481,6 +481,7 @@ def test_what_some_run_reads_may_be_set(arguments):
         (["-m", "model={dropout: 0.2}", "model=transformer,rnn"], "model", "keeps the later alone"),
         (["-m", "trainer={max_epochs: 3}", "trainer={patience: 2},{patience: 3}"], "trainer", "keeps the later alone"),
         (["-m", "+hydra.sweeper.params={model: 'rnn,transformer'}", "model={depth: 2}"], "model", "the later alone"),
+        (["-m", "~trainer.devices", "seed=0,1"], "trainer.devices", "would delete it where it is null"),
         (["-m", "trainer.patience=4,null,null"], "trainer.patience", "names null more than once"),
     ],
 )
@@ -489,6 +490,22 @@ def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_
     assert found == key
     assert problem in told
     assert remedy
+
+
+@pytest.mark.filterwarnings("ignore:extend_list")
+def test_a_list_that_each_job_would_have_replaced_is_refused_where_a_study_extends_it():
+    command = ("-m", "pretrain=mlm", "pretrain.cutoffs=extend_list(20000)", "seed=0,1")
+    for sweeper in ([], ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]):
+        [(key, (problem, _))] = find_faults(*command, *sweeper).items()
+        assert key == "pretrain.cutoffs"
+        assert problem == "each job would get [20000] in place of the list, not added to it"
+    assert find_faults(*command, "search=grid", searches=SEARCHES) == {}
+    assert find_faults("pretrain=mlm", "pretrain.cutoffs=extend_list(20000)") == {}
+
+
+@pytest.mark.parametrize("deletion", ["~trainer.devices=1", "~pretrain"])
+def test_a_deletion_that_jobs_get_as_it_is_typed_passes(deletion):
+    assert find_faults("-m", deletion, "seed=0,1") == {}
 
 
 def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
