@@ -40,7 +40,7 @@ def write_override(key: str, text: str) -> str:
 
 def spread(override: Override) -> dict[str, Any]:
     """Return what an override sets, a mapping's settings under their own keys: of ``model={heads: 8}`` model.heads."""
-    return flatten({override.key_or_group: override.value()})
+    return {} if override.is_delete() else flatten({override.key_or_group: override.value()})
 
 
 def spread_line(line: str) -> dict[str, Any]:

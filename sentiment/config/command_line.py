@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested, spread
 from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
     UnreadKeys,
@@ -281,7 +281,7 @@ class CommandLineCheck:
             hydra_overrides = [override for override in hydra_overrides if override in composable]
             faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
             faults += self._check_settings(config, options)
-        fixed = {one.key_or_group for one in typed if not one.is_sweep_override()}
+        fixed = {key for one in typed if not one.is_sweep_override() for key in spread(one)}
         if not has_begun(composed, lines):
             faults += find_shared_seeds(sweeper, points) + find_tested_trials(composed, fixed)
             faults += [] if sweeper.custom_search_space else find_idle_pruners(composed, fixed, configs)

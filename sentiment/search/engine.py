@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from sentiment.checkout import read_commit
+from sentiment.composing import spread_line
 from sentiment.errors import ConfigError, Fault
 from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.private import begin_jobs
@@ -119,9 +120,7 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     Raises:
         ConfigError: A population is to be of no particular size.
     """
-    typed = {
-        str(line).partition("=")[0].lstrip("+").removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra
-    }
+    typed = {key.removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra for key in spread_line(line)}
     told = {name: getattr(options, name) for name in END_KEYS if getattr(options, name) is not None}
     left, first, is_wished = told.keys() - typed, "the command line", True
     if left == told.keys():  # nothing is typed

@@ -651,10 +651,10 @@ def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, 
     command = ("-m", "search=rnn", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
     command += ("trainer.max_epochs=4", "trainer.validations_per_epoch=2")
     assert find_faults(*command, f"{IDLE}.{key}={latest}", searches=SEARCHES) == {}
-    found = find_faults(*command, f"{IDLE}.{key}={latest + 1}", searches=SEARCHES)
-    assert found[f"{IDLE}.{key}"][0] == (
-        f"is {latest + 1}, and above {latest} no training here is ended before its last validation"
-    )
+    for typed in (f"{IDLE}.{key}={latest + 1}", f"{IDLE}={{{key}: {latest + 1}}}"):
+        assert find_faults(*command, typed, searches=SEARCHES)[f"{IDLE}.{key}"][0] == (
+            f"is {latest + 1}, and above {latest} no training here is ended before its last validation"
+        )
 
 
 @pytest.mark.parametrize(

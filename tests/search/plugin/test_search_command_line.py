@@ -157,6 +157,7 @@ def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
     assert "every trial would read the test split" in find_faults(*search)["trainer.test"]
     for choice in ("false", "true"):
         assert "trainer.test" not in find_faults(*search, f"trainer.test={choice}")
+        assert "trainer.test" not in find_faults(*search, f"trainer={{test: {choice}}}")
 
 
 @pytest.mark.parametrize(

@@ -449,6 +449,8 @@ def test_what_failed_before_it_told_a_share_costs_its_time():
         ([], None, 20.0),  # a budget of the configuration ends the study
         (["hydra.sweeper.n_trials=5"], 5, None),  # who says how many wants so many
         (["hydra.sweeper.n_trials=5", "hydra.sweeper.full_trials=20"], 5, 20.0),
+        (["hydra.sweeper={n_trials: 5, n_jobs: 1}"], 5, None),
+        (["hydra={sweeper: {n_trials: 5}}", "~hydra.sweeper.full_trials"], 5, None),
         (["hydra.sweeper.full_trials=20"], None, 20.0),
         (["hydra.sweeper.epochs=300"], None, None),  # another kind
         (["hydra.sweeper.epochs=300", "hydra.sweeper.n_trials=5"], 5, None),
