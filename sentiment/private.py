@@ -228,6 +228,16 @@ def pass_search_space(before: BaseSampler, now: BaseSampler) -> None:
             setattr(now, name, known)
 
 
+def require_parents(sampler: BaseSampler) -> None:
+    """Let a genetic algorithm draw at random where a space that was narrowed leaves too few parents for a crossover."""
+    breed = getattr(sampler, "_child_generation_strategy", None)
+    if breed is not None and hasattr(breed, "_crossover"):
+        least = breed._crossover.n_parents
+        sampler._child_generation_strategy = (  # type: ignore[attr-defined]
+            lambda study, space, parents: breed(study, space, parents) if len(parents) >= least else {}
+        )
+
+
 def is_patience_alone(pruner: BasePruner) -> bool:
     """Return whether a pruner compares a trial with its own earlier reports, and with no other trial."""
     from optuna.pruners import PatientPruner

@@ -194,6 +194,21 @@ def check_search_space():
         assert now.infer_relative_search_space(study, study.trials[-1]) == wanted != {}, running
 
 
+def check_parents():
+    space = {"x": IntDistribution(0, 9)}
+    study = optuna.create_study()
+    study.add_trials(optuna.trial.create_trial(value=1, params={"x": 1}, distributions=space) for _ in range(2))
+    for make in (optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = make(population_size=2, mutation_prob=0.0)
+        private.require_parents(sampler)
+        for count, child in ((2, {"x": 1}), (1, {}), (0, {})):
+            sampler.get_parent_population = Mock(return_value=study.trials[:count])
+            running = study.ask()
+            assert sampler.sample_relative(study, study.trials[running.number], space) == child
+
+
 def check_patience():
     median = optuna.pruners.MedianPruner()
     with warnings.catch_warnings():
@@ -270,6 +285,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "contains": ("optuna", check_contains),
     "list_grid_points": ("optuna", check_grid),
     "pass_search_space": ("optuna", check_search_space),
+    "require_parents": ("optuna", check_parents),
     "is_patience_alone": ("optuna", check_patience),
     "list_all_trials": ("optuna", check_trials),
     "serve_trials": ("optuna", check_served),

@@ -185,6 +185,17 @@ def test_a_search_goes_on_in_a_grown_space(sweep, sampler):
     assert {3} <= {point for (point,) in task.runs}
 
 
+@pytest.mark.parametrize("sampler", ["nsgaii", "nsgaiii"])
+@pytest.mark.parametrize("left", ["x=range(10,40)", "x=range(1,8)", "x=range(1,3)"])
+def test_a_genetic_search_goes_on_in_a_narrowed_space(sweep, sampler, left):
+    """Of the six parents of the generation that has begun four are points of the new space, one, or none."""
+    options = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
+    options += ["y=interval(0,1)", "hydra.sweeper.sampler.population_size=6"]
+    sweep("x=range(1,40)", *options, "hydra.sweeper.n_trials=15", task=Noting("x"))
+    study = sweep(left, *options, "hydra.sweeper.n_trials=40", task=Noting("x"))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 40
+
+
 def test_samplers_learn_from_the_trials_before(sweep):
     """TPE draws near the best of the trials before the growth, at once."""
     options = ["hydra/sweeper/sampler=multivariate_tpe", "hydra.sweeper.sampler.seed=1", "x=interval(-5,5)"]

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, GridSampler, PartialFixedSampler, QMCSa
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import ConfigError, Fault, SentimentError
-from sentiment.private import construct, contains, pass_search_space
+from sentiment.private import construct, contains, pass_search_space, require_parents
 from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.grid import ValidGridSampler, list_grid
@@ -80,6 +80,7 @@ def build_sampler(
     if not isinstance(sampler, BaseSampler):
         problem = f"{node.get('_target_')} gives {type(sampler).__name__}, which is no Optuna sampler"
         raise ConfigError([Fault("hydra.sweeper.sampler", problem, "choose hydra/sweeper/sampler=tpe, random, ...")])
+    require_parents(sampler)
     if is_valid is any_point:
         return sampler
     return AvoidingSampler(sampler, space, is_valid, seed=derive_seed(seed, trial_number, 1))
@@ -189,7 +190,7 @@ class FreshSampler(BaseSampler):
         self._shown: dict[int, SeenStudy] = {}  # to the trials that are being drawn
         self._last = self._build(trial_number=0)  # faulty options show now, not in the first trial
         self._grid = self._last if isinstance(self._last, ValidGridSampler) else None
-        self._translated: list[tuple[FrozenTrial, FrozenTrial]] = []
+        self._translated: list[tuple[FrozenTrial, FrozenTrial | None]] = []
         self._considers_pruned = bool(config.get("consider_pruned_trials"))  # CMA-ES, where somebody says so
         self._reads_pruned = self._considers_pruned or isinstance(_unwrap(self._last), _PRUNED_READERS)
 

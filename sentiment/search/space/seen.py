@@ -23,8 +23,9 @@ LEVELLED_FROM = 5
 class SeenStudy(optuna.Study):
     """A study as samplers see it.
 
-    Every trial that is a point of the space as it is now has its distributions; other trials look failed, from which no
-    sampler learns. Before them come the trials of an earlier study, with their values moved to the level of this one.
+    Every trial that is a point of the space as it is now has its distributions; other trials are not there: a genetic
+    algorithm keeps its parents by their ids, and takes them whatever their state. Before them come the trials of an
+    earlier study, with their values moved to the level of this one.
 
     A trial on a ladder that has reported, be it at work or paused, looks pruned to a sampler that learns from pruned
     trials: its reports so far are what is known of it. To others it looks as if it ran. They expect of what has ended
@@ -35,7 +36,8 @@ class SeenStudy(optuna.Study):
         study: The study.
         reader: Reads the points of trials; None: the study was always about this space.
         prior: Trials of an earlier study.
-        translated: Trials as storage holds them, by number, each with what it looked like at the last look; renewed.
+        translated: Trials as storage holds them, by number, each with what it looked like at the last look, None where
+            it is not there; renewed.
         reads_pruned: Whether the sampler learns from pruned trials.
     """
 
@@ -44,7 +46,7 @@ class SeenStudy(optuna.Study):
         study: Study,
         reader: PointReader | None,
         prior: Sequence[FrozenTrial],
-        translated: list[tuple[FrozenTrial, FrozenTrial]],
+        translated: list[tuple[FrozenTrial, FrozenTrial | None]],
         *,
         reads_pruned: bool,
     ) -> None:
@@ -72,9 +74,9 @@ class SeenStudy(optuna.Study):
             known[place] if place < len(known) and known[place][0] is trial else (trial, self._translate(trial))
             for place, trial in enumerate(trials)
         ]
-        return [shown for _, shown in self._translated]
+        return [shown for _, shown in self._translated if shown is not None]
 
-    def _translate(self, trial: FrozenTrial) -> FrozenTrial:
+    def _translate(self, trial: FrozenTrial) -> FrozenTrial | None:
         shown = copy.copy(trial)
         shown.state = self._choose_state(trial)
         # A Gaussian process knows limits by their places, those of writing: what is known at a pause comes first.
@@ -83,10 +85,8 @@ class SeenStudy(optuna.Study):
             return shown
         point = self._reader.read(shown)
         if point is None:
-            if not shown.state.is_finished() and not _is_on_ladder(trial):
-                return shown  # it is being drawn
-            shown.state, shown.params, shown.distributions = TrialState.FAIL, {}, {}
-            return shown
+            is_being_drawn = not shown.state.is_finished() and not _is_on_ladder(trial)
+            return shown if is_being_drawn else None
         own = self._reader.read_own(trial)
         shown.params = {**own, **point}
         shown.distributions = {
