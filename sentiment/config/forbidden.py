@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.credentials import find_passwords
 from sentiment.errors import Fault
+from sentiment.paths import expand_home
 from sentiment.private import CORE_PLUGIN
 
 RUNNING_VARIABLE = re.compile(
@@ -49,6 +50,7 @@ def find_forbidden(hydra: DictConfig) -> list[Fault]:
         *_find_targets(values, "hydra"),
         *_find_log_files(values),
         *_find_outside(hydra),
+        *_find_home(hydra),
         *_find_moving(values),
         *dict.fromkeys([*find_passwords(values, "hydra"), *find_passwords(storage, "hydra.sweeper")]),
     ]
@@ -94,6 +96,14 @@ def _find_outside(hydra: DictConfig) -> Iterator[Fault]:
             yield Fault(f"hydra.{key}", f"{name:.80} leads out of its folder", "take a plain name: no .. and no slash")
         elif any(len(part) > LONGEST_NAME for part in PurePath(name).parts):
             yield Fault(f"hydra.{key}", f"has {len(name)} characters", f"take a name of at most {LONGEST_NAME}")
+
+
+def _find_home(hydra: DictConfig) -> Iterator[Fault]:
+    for key in ("run.dir", "sweep.dir"):
+        folder = _select(hydra, key)
+        if isinstance(folder, str) and expand_home(folder) != PurePath(folder):
+            problem = f"{folder:.80} would be in a folder that is called ~, as Hydra takes the sign as it stands"
+            yield Fault(f"hydra.{key}", problem, "write ${oc.env:HOME}/NAME")
 
 
 def _find_moving(values: dict[Any, Any]) -> Iterator[Fault]:

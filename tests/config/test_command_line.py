@@ -639,6 +639,20 @@ def test_a_population_whose_copies_could_not_take_up_checkpoints_is_refused_befo
     assert find_faults(*command, "hydra.sweeper.pruner.keys=[optimizer.lr]") == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["hydra.run.dir='~/x'"], {"hydra.run.dir"}),
+        (["-m", "seed=0,1", "hydra.sweep.dir='~/x/${now:%H}'"], {"hydra.sweep.dir"}),
+        (["-m", "search=rnn", "hydra.sweep.dir='~'"], {"hydra.sweep.dir"}),
+        (["hydra.run.dir='./~/x'"], set()),
+        (["hydra.run.dir=${oc.env:HOME}/x"], set()),
+    ],
+)
+def test_a_home_folder_that_hydra_would_not_find_is_refused(words: list[str], found: set[str]):
+    assert set(find_faults(*words)) == found
+
+
 IDLE = "hydra.sweeper.pruner"
 
 

@@ -310,7 +310,7 @@ def _start_parent(config: DictConfig) -> Parent:
     return start_sweep(
         uri=_tracking_uri(config),
         experiment=config.tracking.experiment,
-        artifact_dir=str(_anchor(config, config.tracking.artifact_dir)),
+        artifact_dir=str((Path(config.hydra.runtime.cwd) / expand_home(config.tracking.artifact_dir)).resolve()),
         sweep_dir=_sweep_dir(config),
         project_dir=PROJECT_DIR,
         overrides=list(config.hydra.overrides.task),
@@ -319,16 +319,11 @@ def _start_parent(config: DictConfig) -> Parent:
 
 
 def _sweep_dir(config: DictConfig) -> Path:
-    return _anchor(config, config.hydra.sweep.dir)
+    return (Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir).resolve()
 
 
 def _tracking_uri(config: DictConfig) -> str:
     return anchor_store(config.tracking.uri, Path(config.hydra.runtime.cwd))
-
-
-def _anchor(config: DictConfig, path: str) -> Path:
-    """Resolve a path against the folder where the command was started."""
-    return (Path(config.hydra.runtime.cwd) / expand_home(path)).resolve()
 
 
 def _is_study(config: DictConfig) -> bool:
