@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -221,7 +222,8 @@ class CommandLineCheck:
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
-                print(f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it.")
+                note = f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it."
+                print(note, file=sys.stderr)  # what --cfg job prints is taken into a file
         elif hydra_config.sweeper._target_ in self.searches and OmegaConf.select(composed, "trainer.debug"):
             remedy = "leave search=... out; hydra.sweeper.dry_run=true tries one of its points"
             faults.append(Fault("debug", "tries single runs and plain multiruns, and this is a study", remedy))

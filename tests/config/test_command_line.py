@@ -639,6 +639,13 @@ def test_a_population_whose_copies_could_not_take_up_checkpoints_is_refused_befo
     assert find_faults(*command, "hydra.sweeper.pruner.keys=[optimizer.lr]") == {}
 
 
+def test_a_note_on_a_sweep_is_no_part_of_the_configuration_that_is_printed(capsys):
+    assert find_faults("--cfg", "job", "search=rnn") == {}
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Note: this configuration is a sweep over ")
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
