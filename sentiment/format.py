@@ -52,9 +52,10 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
 
 PASSWORD_VARIABLES = (
-    "SENTIMENT_TRACKING_PASSWORD", "SENTIMENT_STORAGE_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "PGPASSWORD",
+    "SENTIMENT_TRACKING_PASSWORD", "SENTIMENT_STORAGE_PASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
+    "PGPASSWORD",
 )  # fmt: skip
-"""Environment variables with passwords; see `sentiment.credentials`."""
+"""Environment variables with passwords and tokens; see `sentiment.credentials`."""
 
 
 def is_number(text: str) -> bool:

@@ -135,6 +135,33 @@ def test_whoever_connects_gets_the_password_back_for_a_server_that_a_person_name
     assert connect("postgresql://me@host/db") == f"postgresql://me:{quote(TRACKING)}@host/db"
 
 
+@pytest.mark.parametrize(
+    ("variable", "uri"),
+    [
+        ("MLFLOW_TRACKING_TOKEN", "http://host"), ("MLFLOW_TRACKING_AUTH", "https://host"), ("", "http://host"),
+        ("SENTIMENT_TRACKING_PASSWORD", "http://me:@host"), ("PGPASSWORD", "postgresql://host/db"),
+    ],
+)  # fmt: skip
+def test_nothing_that_lets_you_in_goes_to_a_server_that_only_a_record_names(
+    variable: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(credentials, "_named", set())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for unset in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(unset)
+    assert connect("http://host") == "http://host"
+    if variable:
+        monkeypatch.setenv(variable, TRACKING)
+    else:  # MLflow's own file
+        (tmp_path / ".mlflow").mkdir()
+        text = f"[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = {TRACKING}\n"
+        (tmp_path / ".mlflow" / "credentials").write_text(text)
+    with pytest.raises(TrackingError, match="is named by a record and not by you"):
+        connect(uri)
+    name_server(uri)
+    connect(uri)
+
+
 def test_every_key_of_the_configuration_refuses_a_password(project_dir: Path):
     with initialize_config_dir(str(project_dir / "conf")):
         config = compose("config", ["search=study"], return_hydra_config=True)

@@ -17,6 +17,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -195,10 +196,9 @@ def connect(uri: str) -> str:
         TrackingError: There is a password, and nobody but a stored record names the server: it may be anybody's.
     """
     is_server = uri.startswith(("http://", "https://", "postgresql", "mysql", "mssql"))
-    is_foreign = is_server and urlsplit(uri).password is None and not is_named(uri)
-    if is_foreign and (read_password(TRACKING_PASSWORD) or os.environ.get(MLFLOW_PASSWORD)):
+    if is_server and not is_named(uri) and _has_secret(uri):
         raise TrackingError(
-            f"{write_uri(uri)} is named by a record and not by you, so that your password is not sent there.",
+            f"{write_uri(uri)} is named by a record and not by you, so that your password or token is not sent there.",
             f"if it is your server, say so: --tracking-uri {write_uri(uri)}, or MLFLOW_TRACKING_URI",
         )
     if uri.startswith(("http://", "https://")):
@@ -213,6 +213,16 @@ def connect(uri: str) -> str:
         return uri
     url = make_url(uri)
     return url.set(password=url.password or read_password(TRACKING_PASSWORD)).render_as_string(hide_password=False)
+
+
+def _has_secret(uri: str) -> bool:
+    """Return whether whoever connects to a server sends it a secret of yours: MLflow's may be in its own file, too."""
+    if read_password(TRACKING_PASSWORD):
+        return True
+    if uri.startswith("http"):
+        credentials = get_default_host_creds(uri)
+        return bool(credentials.password or credentials.token or credentials.auth)
+    return uri.startswith("postgresql") and bool(os.environ.get("PGPASSWORD"))
 
 
 def sqlite_file(uri: str) -> Path | None:
