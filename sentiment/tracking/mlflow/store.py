@@ -7,7 +7,7 @@ import os
 import sqlite3
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.credentials import get_default_host_creds
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -47,6 +48,21 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 log = logging.getLogger(__name__)
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+
+
+class Client(MlflowClient):
+    """MLflow's client, which has written when it returns, whatever ``MLFLOW_ENABLE_ASYNC_LOGGING`` says."""
+
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[RunTag] = (),
+        synchronous: bool | None = True,
+    ) -> RunOperations | None:
+        """Write points, params and tags: what is queued counts as delivered, and is lost where the server is away."""
+        return super().log_batch(run_id, metrics, params, tags, synchronous)
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ def open_client(uri: str) -> MlflowClient:
         if database is not None:
             follow_moved_artifacts(database)
         address = connect(uri)
-        return MlflowClient(tracking_uri=address, registry_uri=address)
+        return Client(tracking_uri=address, registry_uri=address)
 
 
 def get_run(client: MlflowClient, uri: str, run_id: str, remedy: str) -> Run:
@@ -166,7 +182,7 @@ def look_up_run(client: MlflowClient, run_id: str) -> Run | None:
 
 
 def _open(uri: str, experiment: str, artifact_dir: str | None) -> Store:
-    client = MlflowClient(tracking_uri=connect(uri))
+    client = Client(tracking_uri=connect(uri))
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = None if artifact_dir is None else str(Path(artifact_dir).absolute())
@@ -220,7 +236,7 @@ def _has_secret(uri: str) -> bool:
     if read_password(TRACKING_PASSWORD):
         return True
     if uri.startswith("http"):
-        credentials = get_default_host_creds(uri)
+        credentials = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
         return bool(credentials.password or credentials.token or credentials.auth)
     return uri.startswith("postgresql") and bool(os.environ.get("PGPASSWORD"))
 

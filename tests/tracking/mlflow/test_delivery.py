@@ -106,6 +106,21 @@ def test_a_server_that_dies_in_mid_training_costs_the_run_nothing(project, serve
     assert capsys.readouterr().out == "Everything is delivered.\n"
 
 
+def test_what_mlflow_would_only_queue_is_not_taken_for_delivered(project, server, monkeypatch):
+    """Its own variable lets its client return before it has sent anything."""
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    deliverer = Deliverer(project.folder, [server.uri])
+    with open_recorder(context_of(project, server, job_number=0)) as recorder:
+        assert deliverer.deliver()
+        server.die()
+        recorder.validated({"val/accuracy": 0.5}, step=1, epoch=1.0)
+        assert not deliverer.deliver()
+        server.start()
+        assert deliverer.deliver()
+    [run] = server.runs.values()
+    assert ("val/accuracy", 1, 0.5) in [point[:3] for point in run["points"]]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_flaky_server_gets_everything_once_and_in_order(project, server, result, seed):
     """Of all requests 15 % fail, half of them after they were done: those are done again, and count once."""
