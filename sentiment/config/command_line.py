@@ -46,6 +46,7 @@ from sentiment.config.conflicts import (
     find_unknown_names,
     find_wrong_direction,
     has_begun,
+    read_setup,
 )
 from sentiment.config.extension import register_extension_options
 from sentiment.config.faults import explain_unknown_key, explain_unknown_option
@@ -203,6 +204,10 @@ class CommandLineCheck:
         faults += find_nested(params, "hydra.sweeper.params")
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
+        branches = [one for one in (OmegaConf.select(hydra_config, "sweeper.branches") or {}).values() if one]
+        inner = self._parse([f"{key}={value}" for branch in branches for key, value in branch.items()], [])
+        named = {one.key_or_group for one in typed}
+        varied = [*(one for one in [*inner, *space] if one.key_or_group not in named), *swept]
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
             named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
@@ -227,7 +232,7 @@ class CommandLineCheck:
         elif hydra_config.sweeper._target_ in self.searches and OmegaConf.select(composed, "trainer.debug"):
             remedy = "leave search=... out; hydra.sweeper.dry_run=true tries one of its points"
             faults.append(Fault("debug", "tries single runs and plain multiruns, and this is a study", remedy))
-        elif found := self._find_swept_sweepers(fixed, swept, hydra_config.sweeper):
+        elif found := self._find_swept_setups(fixed, varied, composed):
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
             faults += self._check_search(composed, typed)
@@ -241,19 +246,22 @@ class CommandLineCheck:
         # Where a run is faulty, nobody knows what it would read.
         return explain_intervals(list(dict.fromkeys(faults or self.unread.find_faults())), [*space, *swept])
 
-    def _find_swept_sweepers(self, fixed: list[Override], swept: list[Override], sweeper: DictConfig) -> list[Fault]:
-        """Return the faults of swept options that set up the sweep itself: there is one set-up per command."""
+    def _find_swept_setups(self, fixed: list[Override], varied: list[Override], composed: DictConfig) -> list[Fault]:
+        """Return the faults of options of single jobs that set up the sweep itself: there is one set-up per command."""
         faults: list[Fault] = []
-        for override in swept:
+        setup = read_setup(composed)
+        for override in varied:
             group = override.key_or_group
-            if not self._is_choice(override) or group in Settings.model_fields:
+            if not self._is_choice(override) and not override.is_hydra_override():
                 continue
             options = [value for value in list_values(override) if self._can_compose([*fixed, value])]
-            if any(self._compose([*fixed, value], with_hydra=True).hydra.sweeper != sweeper for value in options):
+            others = [read_setup(self._compose([*fixed, value], with_hydra=True)) for value in options]
+            if keys := [key for key in setup if any(other[key] != setup[key] for other in others)]:
                 lines = [f"-m {value.input_line}" for value in options]
                 joint = "take search=both, one study of several models, or " if group == "search" else ""
-                problem = f"{override.get_value_string()} set up the sweep itself, so one sweep cannot run over them"
-                faults.append(Fault(group, problem, f"{joint}run them one after the other: {', then '.join(lines)}"))
+                problem = f"{override.get_value_string()} set up the sweep itself ({', '.join(keys)})"
+                remedy = f"{joint}run them one after the other: {', then '.join(lines)}"
+                faults.append(Fault(group, f"{problem}, so one sweep cannot run over them", remedy))
         return faults
 
     def _check_search(self, composed: DictConfig, typed: list[Override]) -> list[Fault]:

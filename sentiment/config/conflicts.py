@@ -38,6 +38,10 @@ WITHOUT_MARGIN = (*PAUSING, ".NopPruner", ".WilcoxonPruner")
 """Pruners that end no trial for being behind at a validation."""
 
 
+OF_SWEEP = ("sweeper", "launcher", "callbacks", "hydra_logging", "mode")
+"""Parts of Hydra's node that only what starts a sweep reads; with the folder, `hydra.sweep.dir`."""
+
+
 _is_null: Callable[[Any], bool] = partial(operator.is_, None)
 _is_set: Callable[[Any], bool] = partial(operator.is_not, None)
 
@@ -175,6 +179,17 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
             remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
             faults.append(Fault(f"hydra.sweeper.{name}", first_line(error), remedy))
     return faults
+
+
+def read_setup(composed: DictConfig) -> dict[str, Any]:
+    """Return what of Hydra's node is the sweep's, and no job's, by its key and as it is written.
+
+    What that follows from, such as the seed, may differ between jobs; where it must not, other checks say so.
+    """
+    hydra = OmegaConf.masked_copy(composed.hydra, [*OF_SWEEP, "sweep"])
+    written = OmegaConf.to_container(hydra, resolve=False)
+    assert isinstance(written, dict)
+    return {f"hydra.{key}": written[key] for key in OF_SWEEP} | {"hydra.sweep.dir": written["sweep"]["dir"]}
 
 
 def find_shared_database(composed: DictConfig) -> list[Fault]:

@@ -251,7 +251,35 @@ def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
     (tmp_path / "experiment").mkdir()
     for seed in (1, 2):
         (tmp_path / "experiment" / f"seed{seed}.yaml").write_text(f"# @package _global_\nseed: {seed}\n")
-    assert find_faults("--config-dir", str(tmp_path), "-m", "experiment=seed1,seed2") == {}
+    for sweeper in ([], ["search=grid"], ["search=grid", "hydra.sweeper.study_name=mine"]):
+        command = ("--config-dir", str(tmp_path), "-m", *sweeper, "experiment=seed1,seed2")
+        assert find_faults(*command, searches=SEARCHES) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values", "key"),
+    [
+        (["debug=fast,overfit"], "fast,overfit", "hydra.sweep.dir"),
+        (["+hydra.sweeper.params={debug: 'fast,nans'}", "seed=0,1"], "fast,nans", "hydra.sweep.dir"),
+        (["+hydra.sweeper.params={hydra.sweep.dir: there}", "seed=0,1"], "there", "hydra.sweep.dir"),
+        (["search=tried"], "fast", "hydra.sweep.dir"),
+        (["experiment=quiet,pooling"], "quiet,pooling", "hydra.hydra_logging"),
+        (["experiment=apart,pooling"], "apart,pooling", "hydra.launcher"),
+        (["trainer=twice,auto"], "twice,auto", "hydra.callbacks"),
+    ],
+)
+def test_options_of_single_jobs_that_say_how_the_sweep_runs_are_refused(tmp_path, arguments, values, key):
+    files = {
+        "experiment_quiet": "hydra: {hydra_logging: {disable_existing_loggers: true}}\n",
+        "experiment_apart": "defaults: [{override /hydra/launcher: joblib}]\n",
+        "trainer_twice": "hydra: {callbacks: {again: '${hydra.callbacks.sweep}'}}\n",
+        "search_tried": "defaults: [both, _self_]\nhydra: {sweeper: {branches: {model=rnn: {debug: fast}}}}\n",
+    }
+    folder = write_options(tmp_path, **{name: f"# @package _global_\n{text}" for name, text in files.items()})
+    problem, remedy = find_faults("--config-dir", folder, "-m", *arguments, searches=SEARCHES).popitem()[1]
+    assert problem.startswith(f"{values} set up the sweep itself (")
+    assert key in problem
+    assert remedy.startswith("run them one after the other: -m ")
 
 
 def write_options(folder, **files: str):
