@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from contextlib import nullcontext
 
@@ -51,3 +52,17 @@ def test_a_slow_network_is_measured_in_few_passes(monkeypatch):
     )
     assert len(network.shapes) == latency.LEAST_PASSES
     assert 5 <= measured < 100  # the cold pass is not counted
+
+
+def test_a_review_that_does_not_fit_the_memory_costs_the_figure_and_not_the_run(caplog):
+    class TooLarge(nn.Module):
+        def forward(self, tokens, mask):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    network = TooLarge()
+    measured = measure_latency_ms(
+        network, tokens=65_536, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert math.isnan(measured)
+    assert network.training
+    assert "no time/latency_ms, of a review of 65,536 tokens: Out of memory: CUDA out of memory" in caplog.text
