@@ -51,6 +51,11 @@ log = logging.getLogger(__name__)
 RUN_TAG = "pretrain.run_id"
 """Tag beside it: the MLflow run in which they were learned."""
 
+MEMORY_REMEDY = (
+    "it is words that are learned: lower pretrain.batch_size, pretrain.max_tokens or model.embedding_size, or use "
+    "trainer.precision=bf16-mixed"
+)
+
 CODE_FILE = "code.txt"
 """In the folder of words that are being learned: the code of each attempt that the next one goes on from."""
 
@@ -204,10 +209,11 @@ def train_words(
 
     Raises:
         NonFiniteLossError: The loss became NaN or infinite.
+        OutOfMemoryError: The host or the accelerator ran out of memory.
     """
     assert plan.pretrain is not None
     set_global_state(plan.seed, plan.trainer)
-    with lightning_setup():
+    with lightning_setup(MEMORY_REMEDY):
         size = pieces.tokenizer.vocabulary_size
         network = build_model(
             plan.model, vocabulary_size=size, classes=len(pieces.class_names), max_tokens=plan.data.max_tokens

@@ -16,13 +16,21 @@ import torch
 from sentiment.errors import NonFiniteLossError, OutOfMemoryError, describe_failure
 from sentiment.training.device import DeviceError
 
+MEMORY_REMEDY = (
+    "lower data.batch_size, data.max_tokens, model.embedding_size or model.naive_bayes_ngrams, or use "
+    "trainer.precision=bf16-mixed"
+)
+
 
 @contextmanager
-def lightning_setup() -> Iterator[None]:
+def lightning_setup(memory_remedy: str = MEMORY_REMEDY) -> Iterator[None]:
     """Run Lightning quietly, and raise its errors as this project's.
 
     Lightning turns Ctrl-C into `sys.exit(1)` and leaves SIGINT ignored; a caller must see a KeyboardInterrupt and a
     second Ctrl-C must work.
+
+    Args:
+        memory_remedy: The settings of this training that need less memory.
 
     Raises:
         OutOfMemoryError: The host or the accelerator ran out of memory; the libraries have several types for it.
@@ -33,11 +41,7 @@ def lightning_setup() -> Iterator[None]:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     handler = signal.getsignal(signal.SIGINT)
-    remedy = (
-        "lower data.batch_size, data.max_tokens, model.embedding_size or model.naive_bayes_ngrams, or use "
-        "trainer.precision=bf16-mixed"
-    )
-    with memory_errors(remedy), warnings.catch_warnings():
+    with memory_errors(memory_remedy), warnings.catch_warnings():
         # Batches come from a memory map and are assembled faster than worker processes could hand them over.
         warnings.filterwarnings("ignore", message=".*does not have many workers")
         # Lightning 2.6 meets torch 2.13; drop this with the next Lightning.

@@ -14,7 +14,7 @@ from sentiment.data.batching import Cut
 from sentiment.data.build import build_source, build_unlabelled
 from sentiment.data.corpus import digest
 from sentiment.data.fingerprint import hash_reviews
-from sentiment.errors import DataError, ModelFileError, NonFiniteLossError, RunPruned
+from sentiment.errors import DataError, ModelFileError, NonFiniteLossError, OutOfMemoryError, RunPruned
 from sentiment.job import run as job
 from sentiment.models.bundle import Predictor
 from sentiment.pretraining import run as pretraining
@@ -220,4 +220,13 @@ def test_a_loss_that_is_no_number_names_the_key_that_helps(compose_settings, fin
         "sentiment.pretraining.objectives.WordSoftmax.forward", lambda self, states, words: states.sum() * math.nan
     )
     with pytest.raises(NonFiniteLossError, match=r"While words were learned: .*\n  -> lower pretrain.lr"):
+        find(compose_settings("rnn"))
+
+
+def test_memory_that_words_use_up_names_the_keys_that_help(compose_settings, find, monkeypatch):
+    def fail(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("sentiment.pretraining.objectives.WordSoftmax.forward", fail)
+    with pytest.raises(OutOfMemoryError, match=r"-> it is words that are learned: lower pretrain\.batch_size"):
         find(compose_settings("rnn"))
