@@ -198,4 +198,9 @@ class WordsModule(NetworkModule):
     def on_validation_epoch_end(self) -> None:
         """Publish the mean."""
         loss = self._loss / self._words if self._words else math.nan
-        self.log_dict({"val/loss": loss, "val/perplexity": math.exp(min(loss, 700.0))})
+        self.log_dict({"val/loss": loss, "val/perplexity": perplexity(loss)})
+
+
+def perplexity(loss: float) -> float:
+    """Return the exponential of a mean negative log-likelihood; of one above 700, that of 700: a float ends at 709."""
+    return math.exp(min(loss, 700.0))

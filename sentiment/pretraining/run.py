@@ -26,7 +26,7 @@ from sentiment.format import format_duration
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.pretraining.artifact import WEIGHTS_FILE, Words, open_words, save_words
-from sentiment.pretraining.objectives import WordsModule, take_encoder
+from sentiment.pretraining.objectives import WordsModule, perplexity, take_encoder
 from sentiment.pretraining.plan import PARTS, count_words, fingerprint_words, gather_pieces, plan_pretraining
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.recorder import open_recorder
@@ -77,8 +77,14 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     facts = words.facts
     log.info(
         "Words: %s, learned in %s to a perplexity of %.4g; %s",
-        _name(plan), format_duration(facts.seconds), math.exp(facts.loss), folder,
+        _name(plan), format_duration(facts.seconds), perplexity(facts.loss), folder,
     )  # fmt: skip
+    size = corpus.tokenizer.vocabulary_size
+    if facts.loss >= math.log(size):
+        log.warning(
+            "That is no better than equal odds for each of the %s words of the vocabulary; fresh weights may serve as"
+            " well: lower pretrain.lr, or raise pretrain.max_epochs.", f"{size:,}",
+        )  # fmt: skip
     if facts.code != code:
         log.warning("Other code of this project learned these words; to learn them again, remove that folder.")
     precision = facts.settings.get("trainer.precision", plan.trainer.precision)

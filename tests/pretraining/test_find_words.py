@@ -230,3 +230,14 @@ def test_memory_that_words_use_up_names_the_keys_that_help(compose_settings, fin
     monkeypatch.setattr("sentiment.pretraining.objectives.WordSoftmax.forward", fail)
     with pytest.raises(OutOfMemoryError, match=r"-> it is words that are learned: lower pretrain\.batch_size"):
         find(compose_settings("rnn"))
+
+
+def test_words_that_are_no_better_than_equal_odds_are_told_however_large_their_loss(
+    compose_settings, find, monkeypatch, caplog
+):
+    loss = 1000.0
+    monkeypatch.setattr(
+        "sentiment.pretraining.objectives.WordSoftmax.forward", lambda self, states, words: states.sum() * 0 + loss
+    )
+    assert find(compose_settings("rnn")).facts.loss == loss
+    assert "no better than equal odds" in caplog.text
