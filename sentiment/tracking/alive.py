@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from sentiment.errors import TrackingError
-from sentiment.tracking.outbox import POLL_SECONDS, lock, writing
+from sentiment.tracking.outbox import OTHER_FOLDER, POLL_SECONDS, lock, writing
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,9 @@ class Alive:
             if time.monotonic() > until:
                 where = f"works in {folder}, on {self._holder or 'some machine'}"
                 if not waits:
-                    key = "hydra.sweep.dir" if name == ALIVE_FILE else "hydra.run.dir"
                     raise TrackingError(
                         f"Another command {where}.",
-                        f"let it end, or choose another folder: {key}=FOLDER. "
-                        f"Only where that machine is gone for good, remove {self._sign}",
+                        f"let it end, or {OTHER_FOLDER}. Only where that machine is gone for good, remove {self._sign}",
                     )
                 log.info("Another process %s; waiting for its end.", where)
                 until = math.inf

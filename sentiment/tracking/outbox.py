@@ -67,6 +67,10 @@ FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
 their ``folder``; earlier versions noted neither."""
 
 
+OTHER_FOLDER = "choose another folder: hydra.run.dir=FOLDER, for a sweep hydra.sweep.dir=FOLDER"
+"""The remedy where a folder cannot be taken; a multirun does not read the first key, nor a single run the second."""
+
+
 @dataclass(frozen=True)
 class Delivery:
     """How far the delivery of an outbox has come."""
@@ -84,8 +88,7 @@ class Delivery:
 
 def writing(file: Path) -> AbstractContextManager[None]:
     """Explain why a file in the folder of a run or of a sweep cannot be written, as a `TrackingError`."""
-    remedy = "free space, or choose another folder: hydra.run.dir=FOLDER"
-    return explaining(f"{file} cannot be written", remedy, TrackingError)
+    return explaining(f"{file} cannot be written", f"free space, or {OTHER_FOLDER}", TrackingError)
 
 
 def lock(descriptor: int, file: Path, *, waits: bool = False) -> None:

@@ -19,7 +19,7 @@ from sentiment.config.identity import keep_determining, read_recorded
 from sentiment.errors import FailureKind, TrackingError, first_line
 from sentiment.json_file import parse_dataclass, read_json, write_json
 from sentiment.tracking.ending import FINAL, Status
-from sentiment.tracking.outbox import Outbox, find_run_id, writing
+from sentiment.tracking.outbox import OTHER_FOLDER, Outbox, find_run_id, writing
 from sentiment.tracking.run_name import name_option
 
 log = logging.getLogger(__name__)
@@ -299,7 +299,7 @@ def refuse_overwriting(output_dir: Path, record: ResultRecord, why: str | None =
     reason = "" if why is None else f"; it cannot train on, as {why}"
     return TrackingError(
         f"{output_dir / RESULT_FILE} holds a run that is {record.status}; it would be overwritten.",
-        f"choose another folder with hydra.run.dir=FOLDER, or remove this one to run it again{reason}",
+        f"{OTHER_FOLDER}; or remove this one to run it again{reason}",
     )
 
 

@@ -53,8 +53,8 @@ log = logging.getLogger(__name__)
 STUDY_STOPPED = "Stopped. What has ended is kept; the same command goes on."
 
 MULTIRUN_STOPPED = (
-    "Stopped. What has ended is kept, and the same command starts anew: with search=grid it would go on "
-    "(docs/search.md)."
+    "Stopped. What has ended is kept, and the same command starts anew, in another folder: with search=grid it would "
+    "go on (docs/search.md)."
 )
 
 

@@ -338,7 +338,10 @@ class TestRestartedRun:
             with pytest.raises(RunPruned):
                 attempt(project, [1], end)
         before = (project.output_dir(0) / "result.json").read_text()
-        with pytest.raises(TrackingError, match=r"would be overwritten.\n  -> choose another folder"):
+        with pytest.raises(
+            TrackingError,
+            match=r"overwritten.\n  -> choose .* hydra.sweep.dir=FOLDER; or remove",
+        ):
             attempt(project, [1], result=result)
         assert (project.output_dir(0) / "result.json").read_text() == before
 
