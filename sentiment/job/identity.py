@@ -8,7 +8,6 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -123,19 +122,7 @@ def _fingerprint(settings_json: str, reads_unlabelled: bool) -> str:
 
 def adopt(folder: Path, job_number: int) -> None:
     """Make the record of an equal run of another study, whose folder was taken over, that of a job here."""
-    from sentiment.tracking.result_file import (
-        ADOPTED_TAG,
-        COPIED_TAG,
-        REPEAT_TAG,
-        RESULT_FILE,
-        TRIAL_TAG,
-        leave_originals,
-        read_result,
-        write_result,
-    )
+    from sentiment.tracking.result_file import RESULT_FILE, adopt_record, leave_originals, read_result, write_result
 
     leave_originals(folder)
-    record = read_result(folder / RESULT_FILE)
-    own = (TRIAL_TAG, REPEAT_TAG, COPIED_TAG)  # of its own study
-    kept = {ADOPTED_TAG: "true", **{name: text for name, text in record.tags.items() if name not in own}}
-    write_result(folder, replace(record, job_number=job_number, tags=kept))
+    write_result(folder, adopt_record(read_result(folder / RESULT_FILE), job_number))

@@ -244,6 +244,13 @@ def is_of_another_study(record: ResultRecord) -> bool:
     return ADOPTED_TAG in record.tags and COPIED_TAG not in record.tags
 
 
+def adopt_record(record: ResultRecord, job_number: int, key: str = "true") -> ResultRecord:
+    """Return the record of an equal run of another study as that of a job here; `key` as of `ADOPTED_TAG`."""
+    own = (TRIAL_TAG, REPEAT_TAG, COPIED_TAG)  # of its own study
+    kept = {ADOPTED_TAG: key, **{name: text for name, text in record.tags.items() if name not in own}}
+    return replace(record, job_number=job_number, tags=kept)
+
+
 class Left(NamedTuple):
     """What a run finds in its folder."""
 

@@ -24,7 +24,7 @@ from sentiment.tracking.ending import Ending
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, note_standing, note_sweep_end, read_parent
 from sentiment.tracking.recorder import close_abandoned, close_settled
-from sentiment.tracking.result_file import ADOPTED_TAG, RESULT_FILE
+from sentiment.tracking.result_file import ADOPTED_TAG, COPIED_TAG, RESULT_FILE
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.table import SweepTable
@@ -175,7 +175,8 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
     multirun; ``best.trial``, ``best.objective``, ``best.value``, ``best.name`` and ``best.run_id`` say which is the
     best, as people read it, and ``best.bound`` what ranks it where that is no mean; with several objectives ``front``
     has the numbers of the trials on the front; ``adopted`` has the runs of jobs that were taken over from other
-    studies, or their keys where MLflow did not have them yet.
+    studies, or their keys where MLflow did not have them yet, and ``copied`` those of a copy's jobs that its original
+    trained.
     The metric ``best/OBJECTIVE`` is the best value in full.
     """
     tags = {"study": table.name} if table.is_study else {}
@@ -183,11 +184,12 @@ def describe_parent(table: SweepTable) -> tuple[dict[str, str], dict[str, float]
     tags |= {f"trials.{state}": str(count) for state, count in table.count_states().items()}
     if len(table.objectives) > 1 and table.front:
         tags["front"] = ", ".join(str(number) for number in sorted(row.number for row in table.front))
-    taken = [run for run in table.records if ADOPTED_TAG in run.tags]
-    known = {run.job_number: run.run_id or run.tags[ADOPTED_TAG] for run in taken}
-    adopted = {job: name for job, name in known.items() if name != "true"}
-    if adopted:
-        tags["adopted"] = json.dumps(adopted)
+    taken: dict[str, dict[int | None, str]] = {}
+    for run in table.records:
+        name = run.run_id or run.tags.get(ADOPTED_TAG, "true")
+        if ADOPTED_TAG in run.tags and name != "true":
+            taken.setdefault("copied" if COPIED_TAG in run.tags else "adopted", {})[run.job_number] = name
+    tags |= {kind: json.dumps(runs) for kind, runs in taken.items()}
     best, objective = table.best, table.objectives[0]
     if best is None:
         return tags, {}

@@ -23,6 +23,7 @@ from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.alive import ALIVE_FILE, is_alive
 from sentiment.tracking.result_file import (
     ADOPTED_TAG,
+    COPIED_TAG,
     DEBUG,
     FINGERPRINT_TAG,
     KNOWN_TAGS,
@@ -336,7 +337,7 @@ def _shorten(row: SweepRow) -> SweepRow:
     """Leave out of a row what takes space and ranks nothing: a study may have thousands."""
 
     def shorten(record: ResultRecord) -> ResultRecord:
-        tags = {name: text for name, text in record.tags.items() if name == ADOPTED_TAG}
+        tags = {name: text for name, text in record.tags.items() if name in (ADOPTED_TAG, COPIED_TAG)}
         params = {name: text for name, text in record.params.items() if name == DEBUG}
         return replace(record, params=params, history=(), metrics={}, overrides=(), tags=tags)
 

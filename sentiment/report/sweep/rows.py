@@ -52,8 +52,8 @@ def make_job_rows(
 
     Settings that change nothing in a run (where it is recorded, how many threads it has) are no parameters.
     """
-    starts = [datetime.fromisoformat(record.started).timestamp() for record in records]
-    origin = min(starts, default=0.0)
+    starts = [_read_start(record) for record in records]
+    origin = min((start for start in starts if start is not None), default=0.0)
     rows = []
     several_models = len({record.option for record in records}) > 1
     for position, (record, changed, start) in enumerate(zip(records, find_changed(records), starts, strict=True)):
@@ -69,8 +69,8 @@ def make_job_rows(
             values=_pick(record.numbers, objectives),
             metrics=record.numbers,
             curve=_read_curve(record, objectives),
-            started_seconds=start - origin,
-            ended_seconds=None if record.seconds is None else start - origin + record.seconds,
+            started_seconds=None if start is None else start - origin,
+            ended_seconds=None if start is None or record.seconds is None else start - origin + record.seconds,
             reason=KILLED_OUTRIGHT if record.status == "RUNNING" and not is_running else record.reason,
             runs=(record,),
             model=record.option,
@@ -127,11 +127,16 @@ def _list_jobs(trial: TrialHistory, repeats: int) -> tuple[int, ...]:
     return trial.jobs or tuple(range(first, first + repeats))
 
 
+def _read_start(record: ResultRecord) -> float | None:
+    """Return when a run began here: what was taken over from another study began in that one's time."""
+    return None if is_of_another_study(record) else datetime.fromisoformat(record.started).timestamp()
+
+
 def _find_start(trial: TrialHistory, runs: Sequence[ResultRecord], repeats: int) -> float | None:
     """Return when a trial began: one that was paused starts anew for its storage when it goes on or is given up."""
-    own = [run for run in runs if (run.job_number or 0) // repeats == trial.number and not is_of_another_study(run)]
-    starts = [datetime.fromisoformat(run.started).timestamp() for run in own]
-    return min([*starts, *([] if trial.started is None else [trial.started])], default=None)
+    own = [run for run in runs if (run.job_number or 0) // repeats == trial.number]
+    starts = [trial.started, *map(_read_start, own)]
+    return min((start for start in starts if start is not None), default=None)
 
 
 def _find_measured(trial: TrialHistory, runs: Sequence[ResultRecord]) -> float | None:
@@ -177,7 +182,7 @@ def _find_lost(
         first, changed = runs[0]
         metrics = [record.numbers for record, _ in runs]
         is_measured = all(name in one for one in metrics for name in objectives)
-        started = datetime.fromisoformat(first.started).timestamp()
+        started = _read_start(first)
         described = {key: read_param(text) for key, text in changed.items() if key in varied or not varied}
         found[number] = TrialHistory(
             number=number,
@@ -185,7 +190,9 @@ def _find_lost(
             parameters=known[number].parameters if number in known else described,
             values=tuple(mean(one[name] for one in metrics) for name in objectives) if is_measured else (),
             started=started,
-            ended=None if first.seconds is None else started + sum(record.seconds or 0.0 for record, _ in runs),
+            ended=None
+            if started is None or first.seconds is None
+            else started + sum(record.seconds or 0.0 for record, _ in runs),
             reason=LATER if is_copy else LOST,
         )
     return found

@@ -32,10 +32,11 @@ from sentiment.tracking.run_name import name_sweep
 
 log = logging.getLogger(__name__)
 
-ADOPTED = "adopted"
-"""Tag: job to the MLflow run that another study's job had, as JSON."""
+ADOPTED, COPIED = "adopted", "copied"
+"""Tags: job to the MLflow run that another study's job had, or that of the original of a copied sweep, as JSON. Earlier
+versions wrote both into the first."""
 
-STANDING = ("trials", "best", "front", "jobs", ADOPTED)
+STANDING = ("trials", "best", "front", "jobs", ADOPTED, COPIED)
 """First parts of the tags that say how a sweep stands. Nothing writes ``jobs`` any more, earlier versions did."""
 
 FAILURE = "failure"

@@ -24,11 +24,11 @@ from sentiment.errors import FailureKind, ModelFileError, TrackingError, explain
 from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
-from sentiment.tracking.mlflow.parent import ADOPTED
+from sentiment.tracking.mlflow.parent import ADOPTED, COPIED
 from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, search_by_key, split_overrides
 from sentiment.tracking.parent_file import PARENT_TAG
-from sentiment.tracking.result_file import ResultRecord, job_order
+from sentiment.tracking.result_file import ADOPTED_TAG, COPIED_TAG, ResultRecord, adopt_record, job_order
 
 Found = TypeVar("Found")
 
@@ -54,15 +54,16 @@ def read_parent_run(uri: str, run_id: str) -> ParentRun:
     Raises:
         TrackingError: The store cannot be read, or does not know the run.
     """
-    with _open_run(uri, run_id) as (_, run):
-        tags = run.data.tags
+    with _open_run(uri, run_id) as (client, run):
+        tags = _read_whole(client, run, run.data.tags)
         return ParentRun(run.info.run_name or run_id, tags.get("command"), "study" in tags)
 
 
 def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
     """Read what became of each run below a parent run, in the order of their numbers; none where it is no parent.
 
-    Runs that its study took over from another one stand below that one's parent; they are read too.
+    Runs that its study took over from another one, or its folder, a copy, from the original, stand below that one's
+    parent; they are read too, with what a folder's records say of them.
 
     Raises:
         TrackingError: The store cannot be read, or does not know the parent.
@@ -71,12 +72,16 @@ def read_child_records(uri: str, parent_run_id: str) -> list[ResultRecord]:
         records = [_read_record(client, run) for run in _list_children(client, parent)]
         place = parent.info.experiment_id
         with _understanding(parent):
-            told = json.loads(_read_whole(client, parent, parent.data.tags).get(ADOPTED, "{}"))
-            adopted = {int(job): str(name) for job, name in told.items()}
-        for job, name in adopted.items():
+            tags = _read_whole(client, parent, parent.data.tags)
+            told = {kind: json.loads(tags.get(kind, "{}")) for kind in (ADOPTED, COPIED)}
+            taken = [(int(job), str(name), kind) for kind, runs in told.items() for job, name in runs.items()]
+        for job, name, kind in taken:
             run = find_run(client, name) or next(iter(search_by_key(client, place, name)), None)
             if run is not None:  # nobody has deleted it
-                records.append(replace(_read_record(client, run), job_number=job))
+                record = _read_record(client, run)
+                adopted = adopt_record(record, job, name)
+                copied = replace(record, job_number=job, tags={**record.tags, ADOPTED_TAG: name, COPIED_TAG: "true"})
+                records.append(copied if kind == COPIED else adopted)
         # A job that was run again with other settings has another run: the last one is the job's, as in its folder.
         latest = {record.run_id if record.job_number is None else record.job_number: record for record in records}
         return sorted(latest.values(), key=job_order)

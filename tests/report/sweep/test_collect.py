@@ -301,6 +301,9 @@ def test_a_trial_that_was_paused_began_with_its_run_and_was_measured_while_it_ra
     table = collect_records([*own, adopted], "folder", history=history)
     rows = {row.number: (row.started_seconds, row.ended_seconds) for row in table.rows}
     assert rows == {0: (0.0, 500.0), 1: (0.0, pytest.approx(900.1)), 2: (10.0, 11.0)}
+    for history in (None, make_history()):  # MLflow has none of a study at work; or a storage that was cut off
+        unknown = collect_records([first, adopted], "folder", history=history)
+        assert {row.number: row.started_seconds for row in unknown.rows} == {0: 0.0, 2: None}
     _, by_time = make_history_chart(table).panels
     assert [x for series in by_time.series if series.role == "pruned" for x in series.x] == [pytest.approx(75.4 / 60)]
 

@@ -150,6 +150,7 @@ def test_a_copy_of_a_sweep_goes_on_under_a_parent_of_its_own_and_leaves_the_runs
     found = read_child_records(project.uri, second.run_id)
     assert [(run.job_number, len(run.history)) for run in found] == [(0, 2), (1, 2), (2, 3), (3, 2)]
     assert [run.run_id for run in found[:2]] == [run.run_id for run in before[:2]]
+    assert not any(map(is_of_another_study, found))
     assert (begin_sweep(project).run_id, begin_sweep(project, sweep_dir=copy)) == (first.run_id, second)
 
 

@@ -26,7 +26,14 @@ from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.parent_file import note_standing
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import ADOPTED_TAG, ResultRecord, read_result, write_result
+from sentiment.tracking.result_file import (
+    ADOPTED_TAG,
+    COPIED_TAG,
+    ResultRecord,
+    is_of_another_study,
+    read_result,
+    write_result,
+)
 
 
 @pytest.fixture
@@ -75,6 +82,16 @@ def test_the_children_become_records(project, parent):
     assert failed.metrics == {}
 
 
+def test_a_command_that_is_too_long_for_a_tag_is_read_whole(project, monkeypatch):
+    words = ["run.py", "-m", f"seed={','.join(map(str, range(3000)))}"]
+    monkeypatch.setattr("sys.argv", words)
+    started = start_sweep(
+        uri=project.uri, experiment="sentiment", artifact_dir=f"{project.folder}/mlartifacts",
+        sweep_dir=project.sweep_dir, project_dir=project.folder, overrides=words[2:], base_yaml="",
+    )  # fmt: skip
+    assert read_parent_run(project.uri, started.run_id).command == " ".join(["python", *words])
+
+
 def test_a_report_needs_no_folder(project, parent):
     table = collect_parent(parent.run_id, project.uri)
     assert [(row.number, row.state, row.parameters) for row in table.rows] == [
@@ -101,8 +118,12 @@ def test_runs_that_were_taken_over_from_another_sweep_are_read_with_its_own(proj
     adopt(tmp_path / "7", 7)
     adopted = read_result(tmp_path / "7/result.json")
     gone = replace(adopted, job_number=8, run_id="0123" * 8)
-    read = tell_another(project, tmp_path, [adopted, gone, replace(own, job_number=9)])
-    assert read == [replace(own, job_number=7)]
+    copied = replace(own, job_number=9, tags={**own.tags, ADOPTED_TAG: "its own name", COPIED_TAG: "true"})
+    read = tell_another(project, tmp_path, [adopted, gone, copied, replace(own, job_number=10)])
+    marks = {ADOPTED_TAG: own.run_id}
+    expected = [{**own.tags, **marks}, {**own.tags, **marks, COPIED_TAG: "true"}]
+    assert read == [replace(own, job_number=job, tags=tags) for job, tags in zip((7, 9), expected, strict=True)]
+    assert [is_of_another_study(record) for record in read] == [True, False]
 
 
 def tell_another(project, tmp_path, records):
@@ -124,7 +145,10 @@ def test_a_run_that_was_taken_over_before_mlflow_had_it_is_found_by_its_key(proj
     adopted = read_result(tmp_path / "7/result.json")
     assert adopted.run_id is None
     own = read_child_records(project.uri, parent.run_id)[0]
-    assert tell_another(project, tmp_path, [adopted]) == [replace(own, job_number=7)]
+    key = adopted.tags[ADOPTED_TAG]
+    assert tell_another(project, tmp_path, [adopted]) == [
+        replace(own, job_number=7, tags={**own.tags, ADOPTED_TAG: key})
+    ]
 
 
 def test_a_run_that_was_taken_over_before_mlflow_had_it_is_known_after_a_sync(project, parent, capsys):
