@@ -112,8 +112,12 @@ def name_metric(metric: str) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Write a share of one in percent: ``0.98721`` as ``98.72 %``."""
-    return f"{100 * share:.2f} %" if math.isfinite(share) else "undefined"
+    """Write a share of one in percent: ``0.98721`` as ``98.72 %``; ``0.99996``, which is not all, as ``99.996 %``."""
+    if not math.isfinite(share):
+        return "undefined"
+    is_whole = share in (0, 1)
+    digits = next((digits for digits in range(2, 7) if is_whole or round(100 * share, digits) not in (0, 100)), 2)
+    return f"{100 * share:.{digits}f} %"
 
 
 def format_points(difference: float, *, is_signed: bool = False) -> str:

@@ -45,6 +45,9 @@ POINTS_A_PIXEL = 0.72
 PANEL_WIDTH, PANEL_HEIGHT, ROW_HEIGHT, LINE_HEIGHT = 5.2, 3.5, 0.3, 0.13
 """Inches; a row of a panel that lists categories, and each further line of their names."""
 
+KEY_WIDTH, CHARACTER_WIDTH, KEY_HEIGHT = 0.7, 0.07, 0.17
+"""Inches of the legend: beside each name its mark and space, a character, a line."""
+
 MOST_LINES, MOST_LINES_IN_ALL = 12, 2000
 """Of a category's name: texts that are alike for longer are no settings; and of all of a list, where each has one."""
 
@@ -105,16 +108,15 @@ def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, Colour
     named: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            named.setdefault(label, handle)
+            named.setdefault(label.replace(r"\$", "$"), handle)
     if named:
-        figure.legend(
-            list(named.values()),
-            list(named),
-            loc="outside lower left",
-            ncols=min(6, len(named)),
-            frameon=False,
-            fontsize=9,
-        )
+        names = _name_categories(list(named))
+        longest = max(len(line) for name in names for line in name.split("\n"))
+        room = int(figure.get_figwidth() // (KEY_WIDTH + CHARACTER_WIDTH * longest))
+        columns = max(1, min(6, room, len(named)))
+        lines = math.ceil(len(names) / columns) * max(name.count("\n") + 1 for name in names)
+        figure.set_figheight(figure.get_figheight() + KEY_HEIGHT * (lines - 1))
+        figure.legend(list(named.values()), names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
     for scale in ranges.values():
         mappable = ScalarMappable(Normalize(scale.low, scale.high), COLOUR_MAP)
         bar = figure.colorbar(mappable, ax=grid, shrink=0.7, pad=0.02, aspect=30)

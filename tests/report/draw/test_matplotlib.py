@@ -46,6 +46,26 @@ def test_a_legend_names_each_series_once(example_charts):
     assert [text.get_text() for text in legend.get_texts()] == ["trials", "pruned", "failed", "best so far"]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"transformer keep={keep} depth={depth}" for keep in ("head", "tail", "head_tail") for depth in (1, 2)],
+        ["best: rnn cell=gru pooling=mean_max dropout=0.2536 word_dropout=0.1 lr=0.0041 max_tokens=1024 $"],
+        ["validation accuracy, each seed", "test accuracy, each seed", "mean over seeds, lowest to highest"],
+    ],
+)
+def test_the_whole_legend_is_in_the_picture(names):
+    series = tuple(Series(name, "line", (0.0, 1.0), (0.1, 0.2)) for name in names)
+    figure = draw_static(Chart("c", "C", "", (Panel(Axis("x"), Axis("y"), series),)))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 < box.y1 <= figure.axes[0].get_window_extent().y0
+    shown = [text.get_text().replace("\n", " ").replace(r"\$", "$") for text in legend.get_texts()]
+    assert all(name.startswith(text.removesuffix(" …")) for name, text in zip(names, shown, strict=True))
+
+
 def test_a_long_category_is_cut_and_not_left_out():
     path = "/a/folder/of/which/the/name/is/longer/than/there/is/room"
     points = Series("", "markers", (0.1, 0.2), (path, "short"))
