@@ -43,6 +43,7 @@ from sentiment.config.conflicts import (
     find_shared_name,
     find_shared_seeds,
     find_tested_trials,
+    find_tries,
     find_unknown_names,
     find_wrong_direction,
     has_begun,
@@ -229,9 +230,6 @@ class CommandLineCheck:
             if params:
                 note = f"Note: this configuration is a sweep over {', '.join(params)}; add -m to run all of it."
                 print(note, file=sys.stderr)  # what --cfg job prints is taken into a file
-        elif hydra_config.sweeper._target_ in self.searches and OmegaConf.select(composed, "trainer.debug"):
-            remedy = "leave search=... out; hydra.sweeper.dry_run=true tries one of its points"
-            faults.append(Fault("debug", "tries single runs and plain multiruns, and this is a study", remedy))
         elif found := self._find_swept_setups(fixed, varied, composed):
             faults += found
         elif hydra_config.sweeper._target_ in self.searches:
@@ -281,6 +279,7 @@ class CommandLineCheck:
         known: dict[str, None] = {}
         composable: list[Override] = []
         configs: list[DictConfig] = []
+        tested: list[Fault] = []
         explained: set[str] = set()  # an override that composes nowhere is explained once, not at every corner
         for point in points:
             overrides = self._parse([line for line in point if line not in explained], faults)
@@ -289,11 +288,13 @@ class CommandLineCheck:
             known |= dict.fromkeys(list_keys(config))
             configs.append(config)
             hydra_overrides = [override for override in hydra_overrides if override in composable]
-            faults += found + find_other_share(config, sweeper) + find_other_objective(config, composed)
+            faults += found + find_tries(config)
+            faults += find_other_share(config, sweeper) + find_other_objective(config, composed)
+            tested += find_tested_trials(config, {k: text for one in composable for k, text in spread(one).items()})
             faults += self._check_settings(config, options)
         fixed = {key for one in typed if not one.is_sweep_override() for key in spread(one)}
         if not has_begun(composed, lines):
-            faults += find_shared_seeds(sweeper, points) + find_tested_trials(composed, fixed)
+            faults += find_shared_seeds(sweeper, points) + tested
             faults += [] if sweeper.custom_search_space else find_idle_pruners(composed, fixed, configs)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 

@@ -303,17 +303,31 @@ def has_begun(composed: DictConfig, lines: Sequence[str]) -> bool:
     return False
 
 
-def find_tested_trials(composed: DictConfig, typed: Collection[str]) -> list[Fault]:
-    """Return the fault of a search whose trials read the test split, as an experiment says: it is composed later.
+def find_tries(config: DictConfig) -> list[Fault]:
+    """Return the fault of a study's point that is a try: its value, say of one batch, would rank among the trials'."""
+    mode = OmegaConf.select(config, "trainer.debug")
+    if mode is None:
+        return []
+    problem = f"{mode} tries single runs and plain multiruns, and this is a study"
+    remedy = "leave -m out to try one run, or put hydra.sweeper.dry_run=true in its place, which tries one point"
+    return [Fault("debug", problem, remedy)]
+
+
+def find_tested_trials(config: DictConfig, told: Mapping[str, Any]) -> list[Fault]:
+    """Return the fault of a search's point that reads the test split, as an experiment says: it is composed later.
 
     ``best`` writes such a file: it tests the one that was selected.
+
+    Args:
+        config: The composed point.
+        told: What its overrides set: keys to values.
     """
-    if OmegaConf.select(composed, "trainer.test") is not True or not {"search", "experiment"} <= {*typed}:
+    if OmegaConf.select(config, "trainer.test") is not True or not {"search", "experiment"} <= told.keys():
         return []
-    if "trainer.test" in typed:
+    if "trainer.test" in told:
         return []
-    experiment = composed.hydra.runtime.choices.experiment
-    problem = f"is true by experiment={experiment}, which comes after the search: every trial would read the test split"
+    experiment = f"experiment={told['experiment']}"
+    problem = f"is true by {experiment}, which comes after the search: its trials would read the test split"
     return [Fault("trainer.test", problem, "add trainer.test=false, or =true if each is to be tested")]
 
 

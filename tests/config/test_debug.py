@@ -8,7 +8,7 @@ from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
 from sentiment.errors import ConfigError
-from sentiment.search.plugin.sweeper import STUDY_SWEEPER
+from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
 
 
 @pytest.mark.parametrize("mode", ["fast", "overfit", "profile", "nans"])
@@ -44,8 +44,14 @@ def test_dropout_is_switched_off_where_there_is_any(compose_config, tmp_path, mo
 
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
-    [(["debug=nan"], "did you mean debug=nans"), (["-m", "search=rnn", "debug=fast"], "dry_run")],
+    [
+        (["debug=nan"], "did you mean debug=nans"),
+        (
+            ["-m", "experiment=heads", "debug=fast", "data=synthetic"],
+            "leave -m out to try one run, or put .*dry_run=true in its",
+        ),
+    ],
 )
 def test_what_cannot_be_tried_is_explained(arguments, remedy):
     with pytest.raises(ConfigError, match=remedy):
-        check_command_line(arguments, PROJECT_DIR / "conf", "config", {STUDY_SWEEPER: lambda *given: []})
+        check_command_line(arguments, PROJECT_DIR / "conf", "config", {STUDY_SWEEPER: list_search_points})

@@ -154,10 +154,35 @@ def test_every_point_of_a_grid_is_checked_as_multirun_alone_does():
 def test_an_experiment_that_tests_is_asked_whether_a_search_is_to_test():
     tiny = ("data=synthetic", *FEW_CORNERS)
     search = ("-m", "experiment=transformer_vs_rnn", "search=rnn", "model=rnn", *tiny)
-    assert "every trial would read the test split" in find_faults(*search)["trainer.test"]
+    assert "its trials would read the test split" in find_faults(*search)["trainer.test"]
     for choice in ("false", "true"):
         assert "trainer.test" not in find_faults(*search, f"trainer.test={choice}")
         assert "trainer.test" not in find_faults(*search, f"trainer={{test: {choice}}}")
+
+
+@pytest.mark.parametrize("sweep", ["experiment=plain,tested", "+hydra.sweeper.params={experiment: 'plain,tested'}"])
+def test_an_experiment_among_several_that_tests_is_asked_too(tmp_path, sweep):
+    (tmp_path / "experiment").mkdir()
+    for name, content in {"plain": "model: {dropout: 0.2}", "tested": "trainer: {test: true}"}.items():
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{content}\n")
+    command = ("-m", "--config-dir", str(tmp_path), "search=grid", sweep, "seed=0,1")
+    problem = "is true by experiment=tested, which comes after the search: its trials would read the test split"
+    assert find_faults(*command) == {"trainer.test": problem}
+    assert find_faults(*command, "trainer.test=false") == {}
+    assert find_faults(*command, "trainer.test=false,true") == {}
+
+
+@pytest.mark.parametrize(
+    "tries",
+    [
+        ["debug=fast"],
+        ["trainer.debug=null,fast"],
+        ["+hydra.sweeper.params={trainer.debug: fast}"],
+    ],
+)
+def test_no_point_of_a_study_is_a_try(tries):
+    faults = find_faults("-m", "search=grid", "seed=0,1", *tries)
+    assert faults == {"debug": "fast tries single runs and plain multiruns, and this is a study"}
 
 
 @pytest.mark.parametrize(
