@@ -44,7 +44,7 @@ def read_texts(path: Path, options: ReadOptions) -> Iterator[str]:
     Raises:
         DataError: The file cannot be read, lacks the column, or has a bad record: the message names file and record.
     """
-    with explain_failure(path):
+    with explain_failure(path, options):
         path.stat()
     reading, _ = read_file(path, options)
     options.require_used(path, reading.used)

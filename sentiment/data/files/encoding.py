@@ -36,14 +36,22 @@ NOT_WESTERN = re.compile(
 
 
 @contextmanager
-def explain_failure(path: Path) -> Iterator[None]:
-    """Turn what the system and the unpackers raise into a `DataError` that names the file."""
+def explain_failure(path: Path, options: ReadOptions | None = None) -> Iterator[None]:
+    """Turn what the system, the unpackers and, by `options`, the decoders raise into a `DataError` of the file."""
     try:
         yield
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be unpacked ({error}); it was cut short or damaged: copy it again") from error
     except UnicodeError as error:
-        raise DataError(f"{path} cannot be decoded ({error}); name its encoding with data.encoding") from error
+        if options is None:
+            raise
+        remedy = f"name its encoding with {options.name('encoding')}"
+        if options.encoding is not None:
+            remedy = f"it has another encoding than {options.name('encoding', options.encoding)}"
+            if "BOM" in str(error):
+                name = codecs.lookup(options.encoding).name
+                remedy += f", which takes a byte order mark: without it, {name}-le or {name}-be"
+        raise DataError(f"{path} cannot be decoded ({error}); {remedy}") from error
     except OSError as error:
         remedy = "check the path and its rights" if error.errno else "it is damaged: copy it or write it again"
         raise DataError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error

@@ -87,7 +87,7 @@ def read_file(
     Raises:
         DataError: The file cannot be read, lacks a column, or can be read in two ways.
     """
-    with explain_failure(path):
+    with explain_failure(path, options):
         if path.is_dir() and is_dataset(path):
             return _read_dataset_folder(path, options), None
         if path.is_dir():
@@ -97,7 +97,7 @@ def read_file(
             kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)
         if kind == "csv":
             reading, dialect = read_delimited(path, options, prior)
-            return _complete(path, reading, kind), dialect
+            return _complete(path, reading, kind, options), dialect
         if kind == "json":
             reading = _read_json(path, options)
         elif kind == "parquet":
@@ -107,14 +107,14 @@ def read_file(
             reading = Reading(f"fastText, {encoding}", "line", _read_fasttext(path, encoding))
         else:
             reading = _read_texts(path, options, label_path)
-        return _complete(path, reading, kind), None
+        return _complete(path, reading, kind, options), None
 
 
-def _complete(path: Path, reading: Reading, kind: FileFormat) -> Reading:
+def _complete(path: Path, reading: Reading, kind: FileFormat, options: ReadOptions) -> Reading:
     """Let failures to read name the file, although they come later than the preparation."""
 
     def rows() -> Iterator[Row | None]:
-        with explain_failure(path):
+        with explain_failure(path, options):
             yield from reading.rows
 
     return replace(reading, rows=rows(), used=USED[kind])

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sentiment.data.corpus import prepare_corpus
+from sentiment.data.files.formats import read_file
+from sentiment.data.files.records import ReadOptions
 from sentiment.data.files.source import FilesSource
 from sentiment.data.reviews import RawSplits
 from sentiment.errors import DataError
@@ -253,6 +255,24 @@ def test_a_setting_may_be_for_some_of_the_files(tmp_path: Path):
         assert "ça va,1" in [*source.load().test.texts, *source.load_unlabelled()]
     with pytest.raises(DataError, match=r"data\.delimiter=; says nothing about"):
         load(tmp_path / "a.parquet", **settings)
+
+
+@pytest.mark.parametrize("is_command", [True, False])
+def test_what_is_not_in_the_given_encoding_is_told_with_the_key_that_gave_it(tmp_path: Path, is_command: bool):
+    key = "--read encoding" if is_command else "data.encoding"
+
+    def read(content: bytes, encoding: str | None) -> str:
+        (tmp_path / "a.jsonl").write_bytes(content)
+        options = ReadOptions("text", None, encoding=encoding, is_command=is_command)
+        with pytest.raises(DataError) as caught:
+            list(read_file(tmp_path / "a.jsonl", options)[0].rows)
+        return str(caught.value)
+
+    line = '{"text": "good"}'
+    told = f"it has another encoding than {key}=utf-16, which takes a byte order mark: without it, utf-16-le or utf-16-"
+    assert told in read(line.encode("utf-16-le"), "utf-16")
+    assert read(line.encode("utf-16")[:-1], "utf-16").endswith(f"it has another encoding than {key}=utf-16")
+    assert read(line.encode("utf-16")[:-1], None).endswith(f"name its encoding with {key}")
 
 
 @pytest.mark.parametrize("encoding", ["rot13", "hex", "no-such"])
