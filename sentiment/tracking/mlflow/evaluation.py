@@ -56,7 +56,7 @@ def record_evaluation(
     client = open_client(uri)
     trained = get_run(client, uri, run_id, "name the store that it was recorded in (--tracking-uri URI), or --no-log")
     now_ms = int(time.time() * 1000)
-    with recording(uri):
+    with recording(uri, "or leave it: --no-log"):
         model = find_model(client, trained)
         known = {LEARNED_TAG: "unknown" if learned is None else str(learned), LEFT_OUT_TAG: str(left_out)}
         known |= {EVALUATED_TAG: run_id, "evaluation.data": name, UNLABELLED_TAG: str(left_out_labels)}

@@ -116,12 +116,14 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def recording(uri: str) -> AbstractContextManager[None]:
-    """Turn the many errors of a store that cannot be written into one that names the store and the remedies."""
-    remedy = (
-        "see that the store exists and can be written, choose another with tracking.uri=..., "
-        "or go on without MLflow: tracking=none"
-    )
+def recording(
+    uri: str, otherwise: str = "choose another with tracking.uri=..., or go on without MLflow: tracking=none"
+) -> AbstractContextManager[None]:
+    """Turn the many errors of a store that cannot be written into one that names the store and the remedies.
+
+    A command with flags of its own says in `otherwise` what to do with them.
+    """
+    remedy = f"see that the store exists and can be written, {otherwise}"
     return explaining(f"MLflow cannot record at {mask_passwords(uri)}", remedy, TrackingError, STORE_ERRORS)
 
 

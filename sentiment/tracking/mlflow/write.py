@@ -116,7 +116,7 @@ def attach_files(uri: str, run_id: str, files: Sequence[Path], folder: Path, art
     """
     client = open_client(uri)
     get_run(client, uri, run_id, "name the store that it was recorded in (--tracking-uri URI), or leave it: --no-log")
-    with recording(uri):
+    with recording(uri, "or leave it: --no-log"):
         for file in files:
             below = file.relative_to(folder).parent
             client.log_artifact(run_id, str(file), (Path(artifact_path) / below).as_posix())

@@ -55,7 +55,7 @@ def test_an_evaluation_that_was_cut_off_is_done_again_and_counts_once(uri, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", fail)
-        with pytest.raises(TrackingError, match="away"):
+        with pytest.raises(TrackingError, match=r"away\n  -> see .* can be written, or leave it: --no-log$"):
             evaluate()
     first, second = evaluate(), evaluate()
     assert first != second, "that one is an evaluation of its own"

@@ -72,6 +72,14 @@ def test_files_keep_their_places_and_are_replaced(project, files, tmp_path):
     assert project.artifact(run_id, "errors/test/errors.html").read_text() == "second"
 
 
+def test_a_store_without_room_for_files_leaves_the_command_its_way_out(project, files, tmp_path):
+    (tmp_path / "artifacts").touch()  # no folder
+    store = open_store(project.uri, "sentiment", str(tmp_path / "artifacts"))
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    with pytest.raises(TrackingError, match=r"cannot record at .*\n  -> see .* can be written, or leave it: --no-log$"):
+        attach_files(project.uri, run_id, files, tmp_path / "out", "errors/test")
+
+
 def test_a_run_that_the_store_lacks_is_named(project, files, tmp_path):
     open_store(project.uri, "sentiment", str(tmp_path / "artifacts"))
     with pytest.raises(TrackingError, match=r"no run 0000.*\n.*--no-log"):
