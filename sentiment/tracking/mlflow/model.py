@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import tempfile
 import warnings
@@ -51,7 +52,7 @@ def log_model(
         run_id: Run that trained the model.
         bundle: Folder written by `sentiment.models.bundle`.
         class_names: The K class names.
-        metrics: Points of the run that were measured on this very model; MLflow shows them beside it.
+        metrics: Points of the run that were measured on this very model; MLflow shows beside it those that are finite.
         tags: Tags of the model.
     """
     client = store.client
@@ -68,8 +69,10 @@ def log_model(
         raise
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    # The same time stamp and step: MLflow adds the link to the model and no second point to the run.
-    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, logged.model_id) for m in metrics])
+    # The same time stamp and step: MLflow adds the link to the model and no second point to the run. What is undefined
+    # stays at the run: beside a model, MLflow would show 0.
+    finite = [metric for metric in metrics if math.isfinite(metric.value)]
+    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, logged.model_id) for m in finite])
 
 
 def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) -> None:

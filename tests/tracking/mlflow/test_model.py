@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def recorded(project, result):
         Cut.of(settings.data),
     )
     with open_recorder(context) as recorder:
-        recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
+        recorder.validated({"val/accuracy": 0.8, "val/auroc": math.nan}, step=10, epoch=result.best_epoch)
         recorder.validated({"val/accuracy": 0.7}, step=20, epoch=result.best_epoch + 1)
         recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
         recorder.finished(replace(result, bundle=bundle))
@@ -165,7 +166,8 @@ def test_the_model_holds_no_pickle_and_no_caches(recorded):
 def test_metrics_of_the_selected_checkpoint_stand_beside_the_model(recorded):
     project, _ = recorded
     (model,) = project.client().search_logged_models([project.run().info.experiment_id])
-    assert {metric.key: metric.value for metric in model.metrics} == {"val/accuracy": 0.8, "test/accuracy": 0.75}
+    shown = {metric.key: metric.value for metric in model.metrics}
+    assert shown == {"val/accuracy": 0.8, "test/accuracy": 0.75}  # and nothing undefined as 0
     history = project.client().get_metric_history(project.run().info.run_id, "val/accuracy")
     assert [(point.step, point.value) for point in history] == [(10, 0.8), (20, 0.7)]  # linked, not written twice
 
