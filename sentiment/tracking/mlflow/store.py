@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -267,12 +266,14 @@ def _has_experiment(database: Path, experiment: str) -> bool:
 
 
 def require_server(uri: str) -> None:
-    """See within seconds that a tracking server answers; mlflow's own retries go on for minutes."""
-    try:
-        with urllib.request.urlopen(connect(uri), timeout=SERVER_TIMEOUT_SECONDS):
-            pass
-    except urllib.error.HTTPError:
-        pass  # it answers; what it thinks of this page is no matter
+    """See within seconds that a tracking server answers; mlflow's own retries go on for minutes.
+
+    It is asked as MLflow asks, with the certificates that its variables name; what it thinks of this page is no matter.
+    """
+    credentials = get_default_host_creds(connect(uri))  # type: ignore[no-untyped-call]
+    http_request(  # type: ignore[no-untyped-call]
+        credentials, "/", "GET", max_retries=0, timeout=SERVER_TIMEOUT_SECONDS, raise_on_status=False
+    )
 
 
 def follow_moved_artifacts(database: Path) -> None:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from mlflow import MlflowClient
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.mlflow.store import open_store
 from sentiment.tracking.recorder import open_recorder
+from tests.tracking.mlflow.fake_server import FakeServer
+
+DAY = timedelta(days=1)
 
 PROCESSES = """
 import logging, multiprocessing, sys, traceback
@@ -84,6 +93,34 @@ def test_a_server_that_does_not_answer_is_told_at_once():
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9[\s\S]*refused"):
         open_store("http://127.0.0.1:9", "sentiment", "unused")
     assert time.monotonic() - started < 5
+
+
+def test_a_server_with_a_certificate_of_its_own_is_known_by_what_mlflow_is_told(tmp_path, monkeypatch):
+    certificate = make_certificate(tmp_path / "server.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = FakeServer(context)
+    try:
+        with pytest.raises(TrackingError, match="CERTIFICATE_VERIFY_FAILED"):
+            open_store(server.uri, "sentiment", "unused")
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificate))
+        assert open_store(server.uri, "sentiment", "unused").experiment_id == "1"
+    finally:
+        server.die()
+
+
+def make_certificate(file):
+    """Write a key and a certificate of 127.0.0.1 that nobody else has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + DAY)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+    signed = builder.sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + signed.public_bytes(pem))
+    return file
 
 
 def test_an_experiment_that_another_process_makes_at_the_same_moment_is_taken(project, monkeypatch):
