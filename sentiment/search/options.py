@@ -224,7 +224,10 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     what = "growing" if pruner.get("growing") else kind
     if len(options.direction) > 1 and what not in ("", "NopPruner", "PromotionPruner", "PopulationPruner"):
         problem = f"{what} compares one objective, and there are {len(options.direction)}"
-        faults.append(Fault("hydra.sweeper.pruner", problem, "choose hydra/sweeper/pruner=promotion or none"))
+        remedy = "choose hydra/sweeper/pruner=promotion or none"
+        if what == "growing":
+            remedy = "leave hydra.sweeper.pruner.growing at false"
+        faults.append(Fault("hydra.sweeper.pruner", problem, remedy))
     if is_population(options) and (options.repeats > 1 or options.extend):
         problem = "population copies trainings, whose repeats would be others"
         faults.append(Fault("hydra.sweeper.pruner", problem, "leave repeats and extend at their defaults"))
