@@ -102,7 +102,9 @@ def require_own_workers(search: Search) -> None:
         "devices": options.devices not in ("auto", "unused"),
     }
     problem = "a launcher's jobs are not ended from here, nor given threads and devices"
-    remedy = "take the launcher's own, e.g. hydra.launcher.timeout_min, or our worker processes: leave the launcher out"
+    own = "take the launcher's own, e.g. hydra.launcher.timeout_min, or "
+    own = own if "timeout_min" in search.config.hydra.launcher else ""  # joblib and Ray have no such keys
+    remedy = f"{own}leave the launcher out: our worker processes keep to it"
     faults = [Fault(f"hydra.sweeper.{name}", problem, remedy) for name, is_asked in asked.items() if is_asked]
     if search.has_launcher and faults:
         raise ConfigError(faults)

@@ -184,8 +184,10 @@ def test_a_command_that_would_be_refused_is_refused(sweep, dry_run):
     with pytest.raises(StudyEndedError, match="holds the study 'study'"):
         dry_run("x=choice(1,2)", GRID, "y=1", "hydra.sweeper.study_name=other")
     for option in ("trial_timeout=1h", "threads_per_job=1", "devices=none", "trials_per_device=2"):
-        with pytest.raises(StudyEndedError, match="a launcher's jobs are not ended from here, nor given threads"):
-            dry_run("x=choice(1,2)", "hydra/launcher=joblib", f"hydra.sweeper.{option}")
+        for launcher, remedy in (("joblib", "leave"), ("submitit_local", "take .*timeout_min, or leave")):
+            told = rf"a launcher's jobs are not ended from here, nor given threads and devices\n +-> {remedy}"
+            with pytest.raises(StudyEndedError, match=told):
+                dry_run("x=choice(1,2)", f"hydra/launcher={launcher}", f"hydra.sweeper.{option}")
     assert dry_run("x=choice(1,2)", GRID, "y=1", "hydra/launcher=joblib", "hydra.sweeper.devices=unused")
 
 
