@@ -146,7 +146,8 @@ class LastCheckpoint(pl.Callback):
         file = self.file
         if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
-            self._make_own(checkpoint, goes_further=trains_on)
+            # It may have stopped within an epoch, of which the file of the whole one before does not know.
+            self._make_own(checkpoint, ended_early=trains_on and (part["should_stop"] or epoch < part["max_epochs"]))
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
             if trains_on:  # the shorter run's file stays until this one has a whole epoch
                 file = self._longer = self.folder / LONGER_FILE
@@ -183,20 +184,20 @@ class LastCheckpoint(pl.Callback):
         """Return whether a checkpoint is of a run that trained on, while the record would be that of one in a piece."""
         return bool(part.get(TRAINED_ON) and not self._may_train_on)
 
-    def _make_own(self, checkpoint: dict[str, Any], *, goes_further: bool) -> None:
+    def _make_own(self, checkpoint: dict[str, Any], *, ended_early: bool) -> None:
         """Make another run's checkpoint one of this run: all of it, or a later attempt errs.
 
-        A run that goes further than the other one is not bound by its decision to stop early: its patience, which was
-        at its end, counts anew.
+        A run that goes further than one that ended before its last epoch is not bound by its decision to stop early:
+        its patience, which was at its end, counts anew.
         """
         part = checkpoint[KEY]
         part |= {"identity": self.identity, "max_epochs": self._max_epochs}
-        if goes_further and part["should_stop"]:
+        if ended_early:
             part["should_stop"] = False
             for name, state in checkpoint["callbacks"].items():
                 if name.startswith(EarlyStopping.__name__):
                     state["wait_count"] = 0
-            log.info("It had stopped early; trainer.patience counts anew.")
+                    log.info("It had ended early; trainer.patience counts anew.")
 
     def _copy(self, origin: Path) -> None:
         """Take over the checkpoint of another run: from here on it is one of this run.
@@ -212,7 +213,7 @@ class LastCheckpoint(pl.Callback):
                 "change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]",
             )
         folder = part["identity"]["folder"]  # the paths of its callbacks lie there
-        self._make_own(checkpoint, goes_further=True)
+        self._make_own(checkpoint, ended_early=part["should_stop"])
         part["identity"] = {**self.identity, "folder": folder}
         self.folder.mkdir(parents=True, exist_ok=True)
         _save(checkpoint, self.file)
