@@ -89,7 +89,7 @@ def _find_left(
     name = str(options.known_name)
     definition, _ = settle_definition(search, study, attributes.get(DEFINITION_KEY), trials)
     grown = search.continue_from(definition)
-    meter = Meter(search.repeats.count, search.pruner)
+    meter = Meter(search.repeats.count, search.pruner, grown.reader)
     failed = [trial.number for trial in trials if trial.state.name == "FAIL"]
     agenda = Agenda(grown, failed, lambda known: meter.measure(known, list_commands(attributes)))
     ledger = agenda.follow(trials)

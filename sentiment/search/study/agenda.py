@@ -13,7 +13,7 @@ from typing import Literal
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import UNLIMITED, Spending
-from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, TakenPoints, make_key
+from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, PointReader, TakenPoints, make_key
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state
 from sentiment.search.study.population import find_origin
@@ -39,6 +39,7 @@ class Ledger:
 
     Args:
         directions: ``minimize`` or ``maximize``, for every objective.
+        reader: Tells which trials are points of the space as it is now; None: nobody asks.
 
     Attributes:
         counts: Standing trials by state, as `name_state` names it.
@@ -46,11 +47,13 @@ class Ledger:
         best: The best trial, or the Pareto front; see `choose_best`.
     """
 
-    def __init__(self, directions: Sequence[str]) -> None:
+    def __init__(self, directions: Sequence[str], reader: PointReader | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.copies = 0
         self.best: list[FrozenTrial] = []
         self._directions = directions
+        self._reader = reader
+        self._outside: set[int] = set()
         self._changes = Changes()
         self._trials: Sequence[FrozenTrial] = ()
         self._states: dict[int, str] = {}
@@ -70,6 +73,8 @@ class Ledger:
             state = name_state(trial)
             if state == "complete":
                 complete.append(trial)
+            if self._is_outside(trial, state):
+                self._outside.add(trial.number)
             if trial.number not in self._replaced:
                 self._states[trial.number] = state
                 self.counts[state] += 1
@@ -79,6 +84,12 @@ class Ledger:
         if complete:  # one that has ended never changes, and who is beaten once stays beaten
             self.best = choose_best(sorted([*self.best, *complete], key=lambda one: one.number), self._directions)
         return self
+
+    def _is_outside(self, trial: FrozenTrial, state: str) -> bool:
+        """Return whether the space has changed, and a trial that has ended or waits at a rung is none of it."""
+        if self._reader is None or state not in ("complete", "pruned", "paused"):
+            return False
+        return self._reader.is_left_behind(trial) if state == "paused" else self._reader.read(trial) is None
 
     def _remove(self, trial: FrozenTrial) -> None:
         state = self._states.pop(trial.number, None)
@@ -94,6 +105,17 @@ class Ledger:
         if not self._replaced:
             return self._trials
         return [trial for trial in self._trials if trial.number not in self._replaced]
+
+    @property
+    def compared(self) -> Sequence[FrozenTrial]:
+        """The standing trials that are ranked with new ones: history of another space would keep its places for ever."""
+        if not self._outside:
+            return self.standing
+        return [trial for trial in self.standing if trial.number not in self._outside]
+
+    def list_left_behind(self) -> list[FrozenTrial]:
+        """List the paused trials that cannot go on: they are none of the space as it is now."""
+        return [trial for trial in self.list_open("paused") if trial.number in self._outside]
 
     @property
     def replaced(self) -> list[FrozenTrial]:
@@ -130,7 +152,7 @@ class Agenda:
         self._measure = measure
         self._repeats = search.repeats.count
         self._scheduler = search.pruner if isinstance(search.pruner, Scheduler) else None
-        self._ledger = Ledger(search.options.direction)
+        self._ledger = Ledger(search.options.direction, search.reader if self._scheduler is not None else None)
         self._taken = None if search.grid is None else TakenPoints(search.reader, search.grid)
 
     def follow(self, trials: Sequence[FrozenTrial]) -> Ledger:
@@ -143,7 +165,7 @@ class Agenda:
         waiting = self._find_waiting(ledger, trials)
         if waiting is not None:
             return Step("resume", waiting)
-        promoted = self._find_promoted(ledger.standing, trials, is_closing=False)
+        promoted = self._find_promoted(ledger, trials, is_closing=False)
         if promoted is not None:
             return Step("promote", promoted)
         failed = self._list_failed_before(ledger) if self._may_begin(trials) else []
@@ -151,10 +173,10 @@ class Agenda:
             return Step("retry", failed[0])
         if self.count_free(trials) > 0:
             return Step("begin")
-        swap = self._find_swap(ledger.standing, trials)
+        swap = self._find_swap(ledger, trials)
         if swap is not None:
             return Step("swap", swap=swap)
-        promoted = self._find_promoted(ledger.standing, trials, is_closing=True)
+        promoted = self._find_promoted(ledger, trials, is_closing=True)
         return None if promoted is None else Step("promote", promoted)
 
     def is_done(self, trials: Sequence[FrozenTrial]) -> bool:
@@ -250,26 +272,28 @@ class Agenda:
         return self._budget.has_time(spent, max(0.0, goal - count_jobs(trial, spent.steps_per_job)))
 
     def _find_promoted(
-        self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], *, is_closing: bool
+        self, ledger: Ledger, trials: Sequence[FrozenTrial], *, is_closing: bool
     ) -> FrozenTrial | None:
-        """Find the paused trial that is to go on, within the budget."""
+        """Find the paused trial that is to go on, within the budget; first of all one that cannot, and ends for that."""
         if self._scheduler is None:  # the pruner of an earlier command has paused them
-            paused = self._ledger.list_open("paused")
+            paused = ledger.list_open("paused")
             return paused[0] if paused and self._may_begin(trials) else None
+        if left_behind := ledger.list_left_behind():
+            return left_behind[0]
         maximize = self._search.repeats.maximize
-        promotable = self._scheduler.list_promotable(standing, maximize=maximize, is_closing=is_closing)
+        promotable = self._scheduler.list_promotable(ledger.compared, maximize=maximize, is_closing=is_closing)
         if not self._budget:
             return next(iter(promotable), None)
         spent = self._measure(trials)  # once, for all candidates
         return next((trial for trial in promotable if self._fits(trial, spent)), None)
 
-    def _find_swap(self, standing: Sequence[FrozenTrial], trials: Sequence[FrozenTrial]) -> Swap | None:
+    def _find_swap(self, ledger: Ledger, trials: Sequence[FrozenTrial]) -> Swap | None:
         """Find the trial that gives its place to a copy of a better one, within the budget."""
         if self._scheduler is None:
             return None
-        swap = self._scheduler.find_swap(standing, maximize=self._search.repeats.maximize)
-        if swap is not None and self._search.reader.read(swap.origin) is None:  # of a space that has changed since
-            inside = [trial for trial in standing if self._search.reader.read(trial) is not None]
+        swap = self._scheduler.find_swap(ledger.compared, maximize=self._search.repeats.maximize)
+        if swap is not None and self._search.reader.read(swap.origin) is None:  # what it had of a key is not known
+            inside = [trial for trial in ledger.compared if self._search.reader.read(trial) is not None]
             swap = self._scheduler.find_swap(inside, maximize=self._search.repeats.maximize)
         return swap if swap is not None and self._fits(swap.origin, self._measure(trials)) else None
 

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import Spending
-from sentiment.search.space.points import TARGET_KEY, Changes
+from sentiment.search.space.points import TARGET_KEY, Changes, PointReader
 from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused, read_outcomes_of, read_repeats
 from sentiment.search.study.population import count_inherited
@@ -34,10 +34,12 @@ class Meter:
     Args:
         repeats: Jobs per trial.
         pruner: The study's pruner: one that pauses trials changes what they cost.
+        reader: Tells which trials are points of the space as it is now; None: all are.
     """
 
-    def __init__(self, repeats: int, pruner: BasePruner | None = None) -> None:
+    def __init__(self, repeats: int, pruner: BasePruner | None = None, reader: PointReader | None = None) -> None:
         self._repeats = repeats
+        self._reader = reader
         self._first = pruner.find_target(0) if isinstance(pruner, Scheduler) else 0
         self._changes = Changes()
         self._open: dict[int, FrozenTrial] = {}  # failed ones too, whose cost follows from the length of others
@@ -103,7 +105,7 @@ class Meter:
         self._trial_epochs = max(self._trial_epochs, epochs)
         self._steps_per_job = max(self._steps_per_job, _count_whole(trial))
         self._told_steps = max(self._told_steps, _guess_whole(trial))
-        self._is_any_promoted |= is_promoted(trial)
+        self._is_any_promoted |= is_promoted(trial) and (self._reader is None or self._reader.read(trial) is not None)
         seconds = 0.0
         if self._first and (trial.state == TrialState.COMPLETE or count_steps(trial)):
             seconds = _estimate_seconds(trial)  # who came to no report has told little but its start

@@ -21,7 +21,7 @@ from sentiment.search.study.agenda import Agenda
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.limits import CONSTRAINT_KEY
-from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, is_paused
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, find_pruned_reason, is_paused
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.rungs import VALUES_KEY, count_steps, rank_rung
 from sentiment.search.study.trial import PROGRESS_KEY
@@ -384,6 +384,28 @@ def test_the_same_command_has_nothing_left_and_more_trials_join_the_ladder(sweep
     assert len(task.steps) == len(set(task.steps))
 
 
+@pytest.mark.parametrize("later", [["x=interval(2,5)"], ["x=interval(-1,5)", "hydra.sweeper.constraints=['x >= 2']"]])
+@pytest.mark.parametrize("ends", [("n_trials=9", "n_trials=18"), ("full_trials=3", "full_trials=4.3")])
+def test_after_a_change_of_the_space_trials_are_ranked_among_those_of_the_new_one(sweep, later, ends):
+    """The history is better than anything that the new space has."""
+    before, now = (f"hydra.sweeper.{end}" for end in ends)
+    count = len(sweep(*OPTIONS[1:], "x=interval(-1,1)", before, task=Climbing()).trials)
+    study = sweep(*OPTIONS[1:], *later, now, task=Climbing())
+    assert {count_steps(trial) for trial in study.trials[count:]} >= {1, 9}
+
+
+def test_a_paused_trial_that_a_change_of_the_space_leaves_behind_ends_at_once(sweep):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*OPTIONS[1:], "x=interval(2,5)", "hydra.sweeper.n_trials=9", task=Climbing(stop_after=2))
+    task = Climbing()
+    study = sweep(*OPTIONS[1:], "x=interval(-1,1)", "hydra.sweeper.n_trials=9", task=task)
+    reason = "the space has changed, and its point is none of it any more"
+    left = [trial for trial in study.trials if find_pruned_reason(trial) == reason]
+    assert [(trial.number, count_steps(trial)) for trial in left] == [(0, 1), (1, 1), (2, 0)]
+    assert {number for number, _ in task.steps} == {3, 4, 5, 6, 7, 8}
+    assert max(trial.datetime_complete for trial in left) <= study.trials[3].datetime_start
+
+
 def test_paused_trials_below_a_first_rung_that_was_raised_go_on_to_it():
     raised = PromotionPruner(min_resource=2, reduction_factor=3, max_paused=2)
     trials = [trial_at(0, [0.5]), trial_at(1, [0.9]), trial_at(2, [0.6, 0.7]), trial_at(3, [0.1], state="running")]
@@ -509,7 +531,7 @@ def test_what_is_tried_first_spends_nothing_of_what_is_kept_back(sweep):
 def test_who_comes_to_the_end_is_repeated_within_the_budget():
     search = SimpleNamespace(
         options=SimpleNamespace(limit=Budget(full_trials=12), direction=["maximize"]), pruner=LADDER,
-        repeats=RepeatPlan(3, maximize=(True,)), grid=None, total=UNLIMITED,
+        repeats=RepeatPlan(3, maximize=(True,)), grid=None, total=UNLIMITED, reader=None,
     )  # fmt: skip
     trials = [trial_at(0, [0.5, 0.6, 0.7]), trial_at(1, [0.5, 0.5, 0.5]), trial_at(2, [0.4, 0.4, 0.4])]
     for committed, step in ((9.3, "promote"), (9.5, None)):

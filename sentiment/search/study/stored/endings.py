@@ -153,14 +153,14 @@ def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_ov
     if not isinstance(pruner, Scheduler):
         return []
     maximize = search.repeats.maximize
-    if not is_over and not pruner.list_excess(agenda.follow(store.trials()).standing, maximize=maximize):
+    if not is_over and not pruner.list_excess(agenda.follow(store.trials()).compared, maximize=maximize):
         return []
     given_up = []
     with store.lock():
         trials = store.trials()
         ledger = agenda.follow(trials)
         if not is_over:
-            paused = pruner.list_excess(ledger.standing, maximize=maximize)
+            paused = pruner.list_excess(ledger.compared, maximize=maximize)
         else:
             paused = ledger.list_open("paused") if store.is_last() and agenda.is_done(trials) else []
         copies = ((trial.number, find_origin(trial)) for trial in trials)

@@ -49,7 +49,7 @@ class StoredStudy:
         self._heartbeat = Heartbeat(store.write_lease, store.lease, HEARTBEAT_SECONDS)
         self._failed_before = {trial.number for trial in store.trials() if trial.state == TrialState.FAIL}
         self._agenda = Agenda(search, self._failed_before, self.spent)
-        self._meter = Meter(search.repeats.count, search.pruner)
+        self._meter = Meter(search.repeats.count, search.pruner, search.reader)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -101,6 +101,7 @@ class StoredStudy:
         """
         self.search, changes = join(self.store, search)
         self._agenda = Agenda(self.search, self._failed_before, self.spent)
+        self._meter = Meter(self.search.repeats.count, self.search.pruner, self.search.reader)
         self.store.write_attribute(BUDGET_KEY, asdict(self._budget))
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
