@@ -40,6 +40,7 @@ from sentiment.config.conflicts import (
     find_other_share,
     find_other_training,
     find_shared_database,
+    find_shared_folder,
     find_shared_name,
     find_shared_seeds,
     find_tested_trials,
@@ -238,8 +239,12 @@ class CommandLineCheck:
             faults += found
         else:
             faults += unreadable
-            for point in list_points([*space, *typed], is_grid=is_grid):
+            points = list(list_points([*space, *typed], is_grid=is_grid))
+            for point in points:
                 faults += self._check_point(point)
+            if not faults:
+                jobs = (self._compose(point, with_hydra=True) for point in points)
+                faults += find_shared_folder(composed, jobs if is_grid else None)
         faults += self.hidden
         # Where a run is faulty, nobody knows what it would read.
         return explain_intervals(list(dict.fromkeys(faults or self.unread.find_faults())), [*space, *swept])
@@ -294,7 +299,7 @@ class CommandLineCheck:
             faults += self._check_settings(config, options)
         fixed = {key for one in typed if not one.is_sweep_override() for key in spread(one)}
         if not has_begun(composed, lines):
-            faults += find_shared_seeds(sweeper, points) + tested
+            faults += find_shared_seeds(sweeper, points) + tested + find_shared_folder(composed)
             faults += [] if sweeper.custom_search_space else find_idle_pruners(composed, fixed, configs)
         return faults + self._check_probe(sweeper, composable) + find_unknown_names(sweeper, list(known))
 

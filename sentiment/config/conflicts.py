@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
@@ -38,8 +39,12 @@ WITHOUT_MARGIN = (*PAUSING, ".NopPruner", ".WilcoxonPruner")
 """Pruners that end no trial for being behind at a validation."""
 
 
-OF_SWEEP = ("sweeper", "launcher", "callbacks", "hydra_logging", "mode")
-"""Parts of Hydra's node that only what starts a sweep reads; with the folder, `hydra.sweep.dir`."""
+OF_SWEEP = ("sweep", "sweeper", "launcher", "callbacks", "hydra_logging", "mode")
+"""Parts of Hydra's node that what starts a sweep reads."""
+
+
+OF_JOB = re.compile(r"hydra[:.]job\.(num|id|override_dirname)")
+"""What only one job of a sweep has."""
 
 
 _is_null: Callable[[Any], bool] = partial(operator.is_, None)
@@ -186,10 +191,8 @@ def read_setup(composed: DictConfig) -> dict[str, Any]:
 
     What that follows from, such as the seed, may differ between jobs; where it must not, other checks say so.
     """
-    hydra = OmegaConf.masked_copy(composed.hydra, [*OF_SWEEP, "sweep"])
-    written = OmegaConf.to_container(hydra, resolve=False)
-    assert isinstance(written, dict)
-    return {f"hydra.{key}": written[key] for key in OF_SWEEP} | {"hydra.sweep.dir": written["sweep"]["dir"]}
+    written = OmegaConf.to_container(OmegaConf.masked_copy(composed.hydra, list(OF_SWEEP)), resolve=False)
+    return {f"hydra.{key}": value for key, value in cast(dict[str, Any], written).items()}
 
 
 def find_shared_database(composed: DictConfig) -> list[Fault]:
@@ -286,6 +289,35 @@ def find_shared_name(composed: DictConfig) -> list[Fault]:
         return []
     problem = f"is null, and the folder {composed.hydra.sweep.dir} would be that of every study without a name"
     return [Fault("hydra.sweeper.study_name", problem, "leave it out, or name the study")]
+
+
+def find_shared_folder(composed: DictConfig, points: Iterable[DictConfig] | None = None) -> list[Fault]:
+    """Return the fault of jobs that would write into one folder, as the name of theirs does not tell them apart.
+
+    Args:
+        composed: The composed configuration of the sweep.
+        points: Those of its jobs; None: nobody knows them yet, so that the name has to tell any jobs apart.
+    """
+    written = _read_subdir(composed)
+    if OF_JOB.search(written):
+        return []
+    if points is not None:
+        folders = [_resolve_subdir(point) for point in points]
+        if len({*folders}) == len(folders):
+            return []
+    problem = f"{written} does not tell the jobs apart: several would have one folder"
+    return [Fault("hydra.sweep.subdir", problem, f"add the job's number: '{written}_${{hydra:job.num}}'")]
+
+
+def _read_subdir(composed: DictConfig) -> str:
+    return str(OmegaConf.to_container(composed.hydra.sweep, resolve=False)["subdir"])  # type: ignore[index, call-overload]
+
+
+def _resolve_subdir(point: DictConfig) -> str:
+    """Return the folder of a job, where ``${hydra:...}`` asks for a configuration that only its process has."""
+    with flag_override(point, ["readonly", "struct"], False):
+        point.hydra.sweep.subdir = _read_subdir(point).replace("${hydra:", "${hydra.")
+    return str(point.hydra.sweep.subdir)
 
 
 def has_begun(composed: DictConfig, lines: Sequence[str]) -> bool:

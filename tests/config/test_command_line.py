@@ -259,10 +259,11 @@ def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "values", "key"),
     [
-        (["debug=fast,overfit"], "fast,overfit", "hydra.sweep.dir"),
-        (["+hydra.sweeper.params={debug: 'fast,nans'}", "seed=0,1"], "fast,nans", "hydra.sweep.dir"),
-        (["+hydra.sweeper.params={hydra.sweep.dir: there}", "seed=0,1"], "there", "hydra.sweep.dir"),
-        (["search=tried"], "fast", "hydra.sweep.dir"),
+        (["debug=fast,overfit"], "fast,overfit", "hydra.sweep"),
+        (["+hydra.sweeper.params={debug: 'fast,nans'}", "seed=0,1"], "fast,nans", "hydra.sweep"),
+        (["+hydra.sweeper.params={hydra.sweep.dir: there}", "seed=0,1"], "there", "hydra.sweep"),
+        (["search=tried"], "fast", "hydra.sweep"),
+        (["experiment=alone,none"], "alone,none", "hydra.sweep"),
         (["experiment=quiet,pooling"], "quiet,pooling", "hydra.hydra_logging"),
         (["experiment=apart,pooling"], "apart,pooling", "hydra.launcher"),
         (["trainer=twice,auto"], "twice,auto", "hydra.callbacks"),
@@ -270,6 +271,8 @@ def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
 )
 def test_options_of_single_jobs_that_say_how_the_sweep_runs_are_refused(tmp_path, arguments, values, key):
     files = {
+        "experiment_alone": "hydra: {sweep: {subdir: here}}\n",
+        "experiment_none": "seed: 3\n",
         "experiment_quiet": "hydra: {hydra_logging: {disable_existing_loggers: true}}\n",
         "experiment_apart": "defaults: [{override /hydra/launcher: joblib}]\n",
         "trainer_twice": "hydra: {callbacks: {again: '${hydra.callbacks.sweep}'}}\n",
@@ -534,6 +537,31 @@ def test_a_list_that_each_job_would_have_replaced_is_refused_where_a_study_exten
 @pytest.mark.parametrize("deletion", ["~trainer.devices=1", "~pretrain"])
 def test_a_deletion_that_jobs_get_as_it_is_typed_passes(deletion):
     assert find_faults("-m", deletion, "seed=0,1") == {}
+
+
+GRID, STUDY = ["seed=0,1", "model=transformer,rnn"], ["search=study", "model.dropout=interval(0,0.1)"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "folder", "is_fault"),
+    [
+        (GRID, "${model.name}_${seed}", False),
+        (GRID, "${hydra:runtime.choices.model}/${seed}", False),
+        (GRID, "${model.name}", True),
+        (GRID, "here", True),
+        (["seed=0"], "here", False),
+        (STUDY, "${model.dropout}", True),  # trials may draw the same, or be tried again
+        (STUDY, "trial_${hydra.job.num}", False),
+        (STUDY, "${hydra:job.override_dirname}", False),
+    ],
+)
+def test_jobs_that_would_share_a_folder_are_refused(sweep, folder, is_fault):
+    command = ("-m", *sweep)
+    faults = find_faults(*command, f"hydra.sweep.subdir='{folder}'", searches=SEARCHES)
+    assert list(faults) == ["hydra.sweep.subdir"] * is_fault, faults
+    if is_fault:
+        remedy = faults["hydra.sweep.subdir"][1].partition(": ")[2]
+        assert find_faults(*command, f"hydra.sweep.subdir={remedy}", searches=SEARCHES) == {}
 
 
 def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
