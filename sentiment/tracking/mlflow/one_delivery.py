@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,13 @@ class OneDelivery:
             return  # it was logged before the process that did so ended; one of another time is an earlier attempt's
         store = Store(client, uri, run.info.experiment_id)
         points = [read_point(point) for point in note["points"]]
-        log_model(store, run_id, bundle, note["class_names"], points, {NOTED_TAG: noted})
+        try:
+            log_model(store, run_id, bundle, note["class_names"], points, {NOTED_TAG: noted})
+        except MlflowException as error:
+            if error.error_code != "ENDPOINT_NOT_FOUND":
+                raise
+            client.get_run(run_id)  # it answers: this is no proxy whose server is just starting
+            _tell_no_models(mask_passwords(uri))
 
     def _locate(self, name: str, note: Note) -> Path | None:
         """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.
@@ -246,6 +253,15 @@ class OneDelivery:
         note = notes[-1]
         files = [file for name in note["files"] if (file := self._locate(name, note)) is not None]
         finish_sweep(client, run_id, Ending(**note["ending"]), files, note["texts"], note["time"])
+
+
+@cache  # once a store: a search has thousands of runs
+def _tell_no_models(store: str) -> None:
+    log.warning(
+        "The MLflow server %s takes no models, as those before MLflow 3: runs are recorded there without them, which "
+        "their folders have.\n  -> update the server, or do without: tracking.log_model=false",
+        store,
+    )
 
 
 def is_away(error: BaseException, folder: Path) -> bool:

@@ -121,6 +121,32 @@ def test_what_mlflow_would_only_queue_is_not_taken_for_delivered(project, server
     assert ("val/accuracy", 1, 0.5) in [point[:3] for point in run["points"]]
 
 
+@pytest.mark.parametrize("is_starting", [False, True], ids=["an old server", "a proxy whose server is starting"])
+def test_a_server_that_knows_no_models_has_the_runs_without_them(
+    project, server, result, monkeypatch, caplog, is_starting
+):
+    """It is one of MLflow 2; the first run with a model would keep all that come after it waiting."""
+    answer = server._do
+
+    def answer_as_a_proxy(method, path, query, body):
+        is_away = is_starting and any("logged-models" in before for before in server.requests)
+        return (
+            (404, {"error_code": "ENDPOINT_NOT_FOUND", "message": ""}) if is_away else answer(method, path, query, body)
+        )
+
+    monkeypatch.setattr(server, "_do", answer_as_a_proxy)
+    for number in range(2):
+        settings = project.settings(f"tracking.uri={server.uri}", "tracking.log_model=true")
+        context = project.context(settings, job_number=number)
+        bundle = context.output_dir / "model"
+        bundle.mkdir(parents=True)
+        train(context, replace(result, bundle=bundle))
+    assert Deliverer(project.folder, [server.uri]).deliver() is not is_starting
+    statuses = [run["info"]["status"] for run in server.runs.values()]
+    assert statuses == (["RUNNING"] if is_starting else ["FINISHED", "FINISHED"])
+    assert caplog.text.count("takes no models, as those before MLflow 3") == (not is_starting)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_flaky_server_gets_everything_once_and_in_order(project, server, result, seed):
     """Of all requests 15 % fail, half of them after they were done: those are done again, and count once."""
