@@ -108,7 +108,7 @@ class Ledger:
 
     @property
     def compared(self) -> Sequence[FrozenTrial]:
-        """The standing trials that are ranked with new ones: history of another space would keep its places for ever."""
+        """The standing trials that are ranked together: history of another space would keep its places for ever."""
         if not self._outside:
             return self.standing
         return [trial for trial in self.standing if trial.number not in self._outside]
@@ -271,10 +271,8 @@ class Agenda:
             goal = target / spent.steps_per_job
         return self._budget.has_time(spent, max(0.0, goal - count_jobs(trial, spent.steps_per_job)))
 
-    def _find_promoted(
-        self, ledger: Ledger, trials: Sequence[FrozenTrial], *, is_closing: bool
-    ) -> FrozenTrial | None:
-        """Find the paused trial that is to go on, within the budget; first of all one that cannot, and ends for that."""
+    def _find_promoted(self, ledger: Ledger, trials: Sequence[FrozenTrial], *, is_closing: bool) -> FrozenTrial | None:
+        """Find the paused trial that is to go on, within the budget; at first one that cannot, and ends for that."""
         if self._scheduler is None:  # the pruner of an earlier command has paused them
             paused = ledger.list_open("paused")
             return paused[0] if paused and self._may_begin(trials) else None
