@@ -95,9 +95,10 @@ class Controller:
             observer.study_started(self.state())
         try:
             while True:
-                self._fill()
+                has_more = self._fill()
                 if self._executor.running:
-                    settled = [self._end_job(finished) for finished in self._executor.wait(POLL_SECONDS)]
+                    seconds = 0.0 if has_more else POLL_SECONDS
+                    settled = [self._end_job(finished) for finished in self._executor.wait(seconds)]
                     if not self._executor.blocking and not self._has_failed:
                         self._fill()  # before anybody is told: the slot must not wait for the telling
                     for trial in settled:
@@ -106,6 +107,8 @@ class Controller:
                     self._stop_after_failures()
                     self._stop_overtime()
                     self._end_hung()
+                elif has_more:
+                    pass  # at once
                 elif self._study.is_served or self._study.is_overdue:
                     break
                 elif self._study.store.is_to_stop:
@@ -116,8 +119,8 @@ class Controller:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()
             self._give_up(is_over=True)
-            if left := self._study.describe_left():
-                log.info("%s", left)
+            for told in filter(None, (self._study.describe_end(), self._study.describe_left())):
+                log.info("%s", told)
             if running := self._study.count()["running"]:
                 log.info("Run on for other commands: %s.", format_count(running, "trial"))
         finally:
@@ -150,40 +153,50 @@ class Controller:
             is_bound=self._repeats.count > 1 and self._repeats.value == "bound",
         )
 
-    def _fill(self) -> None:
-        """Hand over jobs until every slot is taken or there is nothing left to claim."""
+    def _fill(self) -> bool:
+        """Hand over jobs until every slot is taken or there is nothing left to claim, or one was settled without a run.
+
+        Returns:
+            Whether one was: more may be there to claim, but signals and the jobs that run come first.
+        """
         while len(self._executor.running) < self._executor.capacity:
             with uninterrupted():
+                if not self._ready and not self._claim():
+                    return False
                 job = self._next_job()
-                if job is None:
-                    return
-                self._executor.submit(job)
-                self._active[job.address.number].started = time.monotonic()
+                if job is not None:
+                    self._executor.submit(job)
+                    self._active[job.address.number].started = time.monotonic()
+            if job is None:
+                self._stop_after_failures()  # a job, or a next repeat, could not be planned
+                return True
             running = self._describe(job, time.monotonic())
             for observer in self._observers:
                 observer.job_started(running)
+        return False
+
+    def _claim(self) -> bool:
+        """Claim a trial and plan its job; return whether there was one."""
+        active = self._study.claim()
+        if active is None:
+            return False
+        self._active[active.number] = active
+        try:
+            self._ready.append(self._plan(active))
+        except PlanError as error:
+            self._tell(self._settle(active, failed(error)))
+        return True
 
     def _next_job(self) -> Job | None:
-        """Return the next job that has to run; equal ones that ran before are settled on the way."""
-        while True:
-            if self._ready:
-                job = self._ready.popleft()
-            else:
-                active = self._study.claim()
-                if active is None:
-                    return None
-                self._active[active.number] = active
-                try:
-                    job = self._plan(active)
-                except PlanError as error:
-                    self._tell(self._settle(active, failed(error)))
-                    self._stop_after_failures()
-                    continue
-            known = self._planner.find_equal(job, self._active[job.address.number].earlier)
-            if known is None:
-                return job
-            self._tell(self._take(job, known))
-            self._stop_after_failures()  # its next repeat may not be planned
+        """Return the planned job if it has to run; None: there is none, or it has the result of an equal one."""
+        if not self._ready:
+            return None
+        job = self._ready.popleft()
+        known = self._planner.find_equal(job, self._active[job.address.number].earlier)
+        if known is None:
+            return job
+        self._tell(self._take(job, known))
+        return None
 
     def _plan(self, active: ClaimedTrial) -> Job:
         repeat = next(number for number in range(self._repeats.count) if number not in active.outcomes)

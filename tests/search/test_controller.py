@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import signal
 from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller, PlanError, StudyFailedError
 from sentiment.search.progress import Observer
 from sentiment.search.space.points import TARGET_KEY
@@ -153,6 +155,40 @@ def test_known_outcomes_take_no_slot(run_study):
     executor = run_study(Slots(succeed), total=3, known=known)
     assert [event for event in executor.events if "start" in event] == ["start 0", "start 2"]
     assert [trial.value for trial in executor.trials] == [1.0] * 3
+
+
+class Known:
+    """Outcomes that all trials but the first have; a test looks on when one is asked for."""
+
+    def __init__(self, look=lambda number: None):
+        self.look = look
+
+    def get(self, number):
+        self.look(number)
+        return Outcome("complete", (1.0,), reused_from=0) if number else None
+
+
+def test_known_outcomes_keep_no_other_slot_waiting(run_study):
+    executor = run_study(Slots(succeed), total=50, known=Known())
+    assert executor.events.index("end 0") < executor.events.index("told 3 complete")
+    assert list_states(executor) == ["complete"] * 50
+
+
+@pytest.mark.timeout(60)
+def test_a_study_of_known_outcomes_ends_at_the_first_interruption(run_study):
+    executor = Slots(succeed)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(executor, total=1000, known=Known(lambda number: number == 3 and signal.raise_signal(signal.SIGINT)))
+    assert list_states(executor) == ["complete"] * 4
+
+
+@pytest.mark.timeout(60)
+def test_a_budget_ends_where_no_job_can_be_made_of_what_is_drawn(run_study, monkeypatch):
+    monkeypatch.setattr("sentiment.search.study.agenda.MOST_FREE", 25)
+    executor, most = Slots(succeed), UNLIMITED
+    with pytest.raises(StudyFailedError, match=r"No trial .* finished: 25 failed"):
+        run_study(executor, total=most, failures_allowed=most, misfits=range(most), full_trials=5)
+    assert executor.events.count("told end") == 1
 
 
 def test_one_failure_too_many_starts_nothing_more_but_is_told(run_study):

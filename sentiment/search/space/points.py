@@ -281,16 +281,18 @@ class Changes:
 
 
 class TakenPoints:
-    """How many points of a grid the trials of a study have, followed as trials come and change.
+    """How many of some points the trials of a study have, followed as trials come and change.
 
     Args:
         reader: Reads the trials.
         grid: The points.
+        only_complete: Whether a point is taken by a complete trial alone.
     """
 
-    def __init__(self, reader: PointReader, grid: Collection[Key]) -> None:
+    def __init__(self, reader: PointReader, grid: Collection[Key], *, only_complete: bool = False) -> None:
         self._reader = reader
         self._grid = grid
+        self._only_complete = only_complete
         self._changes = Changes()
         self._keys: dict[int, Key] = {}
         self._counts: Counter[Key] = Counter()
@@ -298,7 +300,8 @@ class TakenPoints:
     def follow(self, trials: Sequence[FrozenTrial]) -> TakenPoints:
         """Take the trials as they are now."""
         for trial in self._changes.take(trials):
-            point = self._reader.read(trial)
+            is_counted = trial.state == TrialState.COMPLETE or not self._only_complete
+            point = self._reader.read(trial) if is_counted else None
             key = None if point is None else make_key(point)
             if key == self._keys.get(trial.number):
                 continue
@@ -310,6 +313,11 @@ class TakenPoints:
                 self._keys[trial.number] = key
                 self._counts[key] += 1
         return self
+
+    @property
+    def are_all(self) -> bool:
+        """Whether every point is taken."""
+        return len(self._counts) == len(self._grid)
 
     def __len__(self) -> int:
         return len(self._counts)

@@ -8,19 +8,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import UNLIMITED, Spending
+from sentiment.search.space.grid import list_values
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, PointReader, TakenPoints, make_key
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import name_state
+from sentiment.search.study.outcome import name_state, read_repeats
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import Searched
 from sentiment.search.study.spending import count_jobs
+from sentiment.search.study.trial import ATTEMPT_KEY
+
+MOST_FREE = 500
+"""Trials in a row that ran no job, after which a command begins no more where its budget alone would end the study."""
+
+MOST_LISTED = 1_000
+"""Points of a space that are listed, to see whether all have a result; constraints may take some milliseconds each."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,14 @@ class Ledger:
         counts: Standing trials by state, as `name_state` names it.
         copies: Standing trials that took the place of others.
         best: The best trial, or the Pareto front; see `choose_best`.
+        last_run: Number of the last trial that ran a job; -1: none has.
     """
 
     def __init__(self, directions: Sequence[str], reader: PointReader | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.copies = 0
         self.best: list[FrozenTrial] = []
+        self.last_run = -1
         self._directions = directions
         self._reader = reader
         self._outside: set[int] = set()
@@ -70,6 +81,8 @@ class Ledger:
                 self._replaced.add(earlier)
                 self._remove(trials[earlier])
             self._remove(trial)
+            if trial.number > self.last_run and read_repeats(trial, ATTEMPT_KEY):
+                self.last_run = trial.number
             state = name_state(trial)
             if state == "complete":
                 complete.append(trial)
@@ -154,9 +167,12 @@ class Agenda:
         self._scheduler = search.pruner if isinstance(search.pruner, Scheduler) else None
         self._ledger = Ledger(search.options.direction, search.reader if self._scheduler is not None else None)
         self._taken = None if search.grid is None else TakenPoints(search.reader, search.grid)
+        self._began: int | None = None  # trials that were there when this command began
 
     def follow(self, trials: Sequence[FrozenTrial]) -> Ledger:
         """Return how the trials stand."""
+        if self._began is None:
+            self._began = len(trials)
         return self._ledger.follow(trials)
 
     def choose(self, trials: Sequence[FrozenTrial]) -> Step | None:
@@ -210,8 +226,37 @@ class Agenda:
         """Count the trials that the study is still to begin, whatever they cost."""
         ledger = self.follow(trials)
         if self._taken is None or self._search.grid is None:
-            return max(0, self._search.total - (len(ledger) - ledger.copies))  # a copy takes another's place
+            room = self._search.total - (len(ledger) - ledger.copies)  # a copy takes another's place
+            return 0 if self.explain_end(trials) else max(0, room)
         return max(0, min(self._search.total, len(self._search.grid)) - len(self._taken.follow(trials)))
+
+    def explain_end(self, trials: Sequence[FrozenTrial]) -> str:
+        """Return why no more trials begin in a study that its budget alone ends; empty: nothing but the budget ends it.
+
+        Trials that run no job cost nothing, so that no budget would ever end them. As long as the last one did run a
+        job, though each point has a result (seeds may differ from job to job), the budget counts.
+        """
+        ledger = self.follow(trials)
+        free = [trial.number for trial in trials[ledger.last_run + 1 :] if trial.state.is_finished()]
+        if self._search.total != UNLIMITED or not free:
+            return ""
+        points = self._points
+        if self._search.options.reuse != "none" and points is not None and points.follow(trials).are_all:
+            return f"All points of the space ({len(points)}) have a complete trial, and equal ones cost nothing"
+        if sum(number >= (self._began or 0) for number in free) >= MOST_FREE:
+            problem = "they were equal to earlier ones, or no job could be made of them"
+            return f"None of the last {MOST_FREE} trials ran a job, as {problem}; another sampler may draw others"
+        return ""
+
+    @cached_property
+    def _points(self) -> TakenPoints | None:
+        """The points of the space that have a complete trial; None: they are too many, or a part of what is drawn."""
+        reader = self._search.reader
+        count = reader.space.count_points()
+        if count is None or count > MOST_LISTED or self._search.options.custom_search_space is not None:
+            return None
+        valid = filter(reader.is_valid, reader.space.list_points(list_values))
+        return TakenPoints(reader, frozenset(map(make_key, valid)), only_complete=True)
 
     def count_free(self, trials: Sequence[FrozenTrial]) -> int:
         """Count the trials that the study is still to begin, within its budget."""

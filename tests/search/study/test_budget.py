@@ -8,6 +8,7 @@ import socket
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from shutil import copytree
 
 import optuna
 import pytest
@@ -29,6 +30,7 @@ from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.spending import EPOCHS_KEY, Meter
 from sentiment.search.study.trial import ATTEMPT_KEY, OVER, PROGRESS_KEY, STOP_KEY, TrialAddress
+from tests.search.conftest import TOY_DIR
 
 SPACE = ("x=interval(-5,5)", "hydra.sweeper.sampler.seed=1")
 NOTHING = Spending(0, 0, 0, 0, 0, 0, 0)
@@ -127,6 +129,69 @@ def test_equal_trials_cost_nothing(sweep):
         "hydra.sweeper.n_trials=12", task=task,
     )  # fmt: skip
     assert len(study.trials) == 12
+    assert len(task.runs) == 2
+
+
+FINITE = (
+    "x=choice(1,2)", "y=choice(3,4)", "hydra.sweeper.constraints=['x + y < 6']", "hydra/sweeper/sampler=random",
+    "hydra.sweeper.epochs_key=steps", "steps=4",
+)  # fmt: skip
+USED_UP = "All points of the space (3) have a complete trial, and equal ones cost nothing: the study ends with "
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("pruner", ["none", "promotion"])
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [("full_trials=10", "3 of 10 full trials used."), ("epochs=40", "12 of 40 epochs used."), ("budget=1h", "")],
+)
+def test_a_budget_ends_with_the_points_of_a_finite_space(sweep, caplog, pruner, limit, used):
+    """Equal trials cost nothing: no number of them uses it up."""
+    task, options = Stepping(), [*FINITE, f"hydra/sweeper/pruner={pruner}", f"hydra.sweeper.{limit}"]
+    with caplog.at_level("INFO"):
+        study = sweep(*options, task=task)
+    assert {(trial.params["x"], trial.params["y"]) for trial in study.trials} == {(1, 3), (1, 4), (2, 3)}
+    assert len(task.runs) == 3, "a task without checkpoints never pauses"
+    [told] = [line for line in caplog.messages if line.startswith("All points")]
+    assert told.startswith(USED_UP + used)
+    assert len(sweep(*options, task=task).trials) == len(study.trials), "the same command has nothing left to do"
+    sweep("x=choice(2,0)", *options[1:], task=task)
+    assert len(task.runs) == 5, "two of the three points of the changed space have no trial yet"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("option", ["hydra.sweeper.reuse=none", "seed=${hydra:job.num}"])
+def test_a_finite_space_whose_trials_all_run_ends_with_its_budget(sweep, option):
+    task = Stepping()
+    study = sweep(*FINITE, option, "hydra.sweeper.full_trials=10", task=task)
+    assert len(study.trials) == len(task.runs) == 10
+
+
+@pytest.mark.timeout(60)
+def test_points_of_branches_are_points_that_a_budget_ends_with(sweep, caplog, tmp_path):
+    task, content = Stepping(), (TOY_DIR / "conf" / "config.yaml").read_text()
+    copytree(TOY_DIR / "conf", tmp_path / "conf")
+    branches = "hydra: {sweeper: {branches: {x=1: {y: 'choice(1,2)'}}}}"
+    (tmp_path / "conf" / "config.yaml").write_text(f"{content}\n{branches}\n")
+    with caplog.at_level("INFO"):
+        sweep("x=choice(1,2)", "hydra.sweeper.full_trials=10", task=task, config_dir=tmp_path / "conf")
+    assert len(task.runs) == 3
+    assert any(line.startswith("All points of the space (3)") for line in caplog.messages)
+
+
+@pytest.mark.timeout(60)
+def test_a_budget_ends_where_nothing_new_is_drawn(sweep, caplog, monkeypatch):
+    """Of a space too large to be listed; another command begins to count anew, with another sampler perhaps."""
+    monkeypatch.setattr("sentiment.search.study.agenda.MOST_FREE", 5)
+    monkeypatch.setattr("sentiment.search.study.agenda.MOST_LISTED", 1)
+    options = ["x=choice(1,2)", "hydra/sweeper/sampler=random", "hydra.sweeper.full_trials=10"]
+    task = Stepping()
+    with caplog.at_level("INFO"):
+        study = sweep(*options, task=task)
+    number = len(study.trials)
+    assert 2 + 5 <= number < 20
+    assert any(line.startswith("None of the last 5 trials ran a job") for line in caplog.messages)
+    assert len(sweep(*options, task=task).trials) == number + 5
     assert len(task.runs) == 2
 
 

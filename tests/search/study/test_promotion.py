@@ -233,6 +233,19 @@ def test_nine_trials_cost_less_than_half_of_their_work_and_the_best_comes_to_its
     assert all(trial.worked_until <= trial.started for trial in told if trial.state == "pruned"), "given up after it"
 
 
+@pytest.mark.timeout(60)
+def test_points_that_wait_at_a_rung_are_none_that_a_budget_ends_with(sweep, caplog):
+    """The worse of two points has its complete trial when a third of those at the rung is more than the better one."""
+    task = Climbing()
+    with caplog.at_level("INFO"):
+        study = sweep("x=choice(1,2)", *OPTIONS[1:], "hydra.sweeper.full_trials=12", task=task)
+    complete = {trial.params["x"] for trial in study.trials if trial.state == TrialState.COMPLETE}
+    assert complete == {1, 2}
+    assert len(task.steps) == len(set(task.steps)) < 12 * 9
+    assert any(line.startswith("All points of the space (2)") for line in caplog.messages)
+    assert not any(map(is_paused, study.trials))
+
+
 @pytest.mark.parametrize("rung", [1, 3])
 def test_who_follows_the_documented_recipe_loses_no_training_that_has_come_to_its_end(sweep, rung):
     page = (PROJECT_DIR / "docs" / "search.md").read_text()

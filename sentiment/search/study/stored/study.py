@@ -164,6 +164,11 @@ class StoredStudy:
         told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
         return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
 
+    def describe_end(self) -> str:
+        """Return why the study ends though its budget may have room, and what of it is used; empty: the budget did."""
+        reason = self._agenda.explain_end(self.trials())
+        return f"{reason}: the study ends with {self.describe_budget()}." if reason else ""
+
     def show(self, trial: FrozenTrial) -> FrozenTrial:
         """Return a trial as people know it: with all that is searched now, by override keys."""
         shown = copy.copy(trial)
