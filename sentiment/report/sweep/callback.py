@@ -319,7 +319,7 @@ def _start_parent(config: DictConfig) -> Parent:
 
 
 def _sweep_dir(config: DictConfig) -> Path:
-    return (Path(config.hydra.runtime.cwd) / config.hydra.sweep.dir).resolve()
+    return (Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)).resolve()
 
 
 def _tracking_uri(config: DictConfig) -> str:
