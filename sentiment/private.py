@@ -66,6 +66,15 @@ def read_folder(loader: ConfigLoader, folder: Path) -> None:
     loader.repository.initialize_sources(path)
 
 
+def expand_aliases(loader: ConfigLoader, config_name: str, lines: Sequence[str]) -> list[str]:
+    """Return the overrides of a command with the aliases of its primary config written out (`hydra.aliases`)."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    assert isinstance(loader, ConfigLoaderImpl), f"unknown kind of config loader: {type(loader).__name__}"
+    aliases = loader.get_override_aliases(config_name)
+    return [aliases.expand(line) for line in lines]
+
+
 def begin_jobs() -> None:
     """Register Hydra's resolvers, as a sweeper does before its first job."""
     from hydra.core.utils import setup_globals

@@ -75,6 +75,14 @@ def check_folder():
         assert compose("own").seed == 7
 
 
+def check_aliases():
+    with initialize_config_dir(CONF), TemporaryDirectory() as folder:
+        (Path(folder) / "own.yaml").write_text("hydra: {aliases: {s: seed, few: seed=1}}")
+        loader = GlobalHydra.instance().config_loader()
+        private.read_folder(loader, Path(folder))
+        assert private.expand_aliases(loader, "own", ["++s=2", "few", "s.s=3"]) == ["++seed=2", "seed=1", "s.s=3"]
+
+
 def check_resolvers():
     OmegaConf.clear_resolver("hydra")
     private.begin_jobs()
@@ -268,6 +276,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "parse_arguments": ("hydra-core", check_arguments),
     "replace_repository": ("hydra-core", check_repository),
     "read_folder": ("hydra-core", check_folder),
+    "expand_aliases": ("hydra-core", check_aliases),
     "begin_jobs": ("hydra-core", check_resolvers),
     "run_job": ("hydra-core", check_run_job),
     "copying_quickly": ("omegaconf", check_copies),

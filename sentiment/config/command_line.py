@@ -64,7 +64,7 @@ from sentiment.config.points import (
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError, Fault, first_line
-from sentiment.private import parse_arguments, read_folder
+from sentiment.private import expand_aliases, parse_arguments, read_folder
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
 """What composing raises; ValueError: a group that is set to null or to a number."""
@@ -175,8 +175,8 @@ class CommandLineCheck:
         self.hidden: dict[Fault, None] = {}
         self.searches = searches
         self.multirun: bool = options.multirun
-        self.lines: list[str] = list(options.overrides)
         self.loader = GlobalHydra.instance().config_loader()
+        self.lines = expand_aliases(self.loader, config_name, options.overrides)
         self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
         self.composers = {
             with_hydra: MergingComposer(partial(self._compose_slowly, with_hydra=with_hydra), self.groups.__contains__)

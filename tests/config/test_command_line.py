@@ -598,6 +598,13 @@ def test_a_pattern_for_files_in_any_depth_is_one_of_files_beside_it_too(tmp_path
     assert set(find_faults("data=files", f"data.path={tmp_path}/**/*.tsv")) == {"data.path"}
 
 
+def test_aliases_of_a_primary_config_stand_for_their_keys(tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults: [config, _self_]\nhydra: {aliases: {lr: optimizer.lr}}")
+    mine = ("--config-dir", str(tmp_path), "--config-name", "mine")
+    assert find_faults(*mine, "lr=0.01") == {}
+    assert set(find_faults(*mine, "-m", "lr=0.1,99")) == {"optimizer.lr"}
+
+
 def test_a_job_in_another_folder_would_not_find_what_was_checked():
     assert set(find_faults("hydra.job.chdir=true")) == {"hydra.job.chdir"}
 
