@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric
 
 import sentiment
@@ -37,10 +38,11 @@ def log_model(
     run_id: str,
     bundle: Path,
     class_names: Sequence[str],
-    metrics: Sequence[Metric] = (),
     tags: Mapping[str, str] | None = None,
-) -> None:
-    """Log a bundle as the model of a run; ``mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`` loads it.
+) -> str:
+    """Log a bundle as the model of a run, and return its id.
+
+    ``mlflow.pyfunc.load_model(f"runs:/{run_id}/model")`` loads it.
 
     The model holds the bundle (weights, settings, tokenizer), a copy of this package and its requirements, so that
     it predicts where neither this checkout nor its configuration is. It is written by ``mlflow.pyfunc.save_model``
@@ -52,7 +54,6 @@ def log_model(
         run_id: Run that trained the model.
         bundle: Folder written by `sentiment.models.bundle`.
         class_names: The K class names.
-        metrics: Points of the run that were measured on this very model; MLflow shows beside it those that are finite.
         tags: Tags of the model.
     """
     client = store.client
@@ -64,15 +65,20 @@ def log_model(
             path = Path(folder) / MODEL_NAME
             _save(path, Model(logged.artifact_location, run_id, model_id=logged.model_id), bundle, class_names)
             client.log_model_artifacts(logged.model_id, str(path))
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])  # its run knows each that is READY
     except BaseException:
         client.finalize_logged_model(logged.model_id, "FAILED")
         raise
     client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return str(logged.model_id)
+
+
+def link_metrics(client: MlflowClient, run_id: str, model_id: str, metrics: Sequence[Metric]) -> None:
+    """Show points of a run that were measured on its model beside that; those that are there stay as they are."""
     # The same time stamp and step: MLflow adds the link to the model and no second point to the run. What is undefined
     # stays at the run: beside a model, MLflow would show 0.
     finite = [metric for metric in metrics if math.isfinite(metric.value)]
-    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, logged.model_id) for m in finite])
+    client.log_batch(run_id, metrics=[Metric(m.key, m.value, m.timestamp, m.step, model_id) for m in finite])
 
 
 def _save(path: Path, model: Model, bundle: Path, class_names: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from sentiment.tracking.mlflow.parent import finish_sweep, update_sweep
 from sentiment.tracking.mlflow.store import Store, find_run, look_up_run, recording
 from sentiment.tracking.mlflow.write import (
     END_TAGS,
-    KEY_TAG,
+    create_run,
     join_overrides,
     search_by_key,
     write_ending,
@@ -153,7 +153,8 @@ class OneDelivery:
         with recording(store.uri):
             if run is None:
                 found = search_by_key(client, store.experiment_id, note["key"])
-                run = found[0] if found else self._create(store, note)
+                begun = note["name"], note["first_tags"], note["time"]
+                run = found[0] if found else create_run(client, store.experiment_id, note["key"], *begun)
             run_id = run.info.run_id
             self._state = replace(self._state, run_id=run_id, uri=note["uri"], key=note["key"])
             self._outbox.save(self._state)
@@ -173,18 +174,6 @@ class OneDelivery:
         with recording(store.uri):
             return store, find_run(store.client, known)
 
-    def _create(self, store: Store, note: Note) -> Run:
-        """Create the run; an answer that got lost leaves one behind of which mlflow, which tried again, knows nothing.
-
-        Those are deleted.
-        """
-        tags = {**note["first_tags"], KEY_TAG: note["key"]}
-        store.client.create_run(store.experiment_id, start_time=note["time"], tags=tags, run_name=note["name"])
-        run, *doubles = search_by_key(store.client, store.experiment_id, note["key"])
-        for double in doubles:
-            store.client.delete_run(double.info.run_id)
-        return run
-
     def _metrics(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
         points = [read_point(point) for note in notes for point in note["points"]]
         for start in range(0, len(points), MAX_METRICS_PER_BATCH):
@@ -201,7 +190,7 @@ class OneDelivery:
                 client.log_artifact(run_id, str(file), artifact_path)
 
     def _model(self, client: MlflowClient, uri: str, run_id: str, notes: list[Note]) -> None:
-        from sentiment.tracking.mlflow.model import log_model  # pulls in mlflow.pyfunc: another second
+        from sentiment.tracking.mlflow.model import link_metrics, log_model  # pulls in mlflow.pyfunc: another second
         from sentiment.tracking.mlflow.read import find_model
 
         note = notes[-1]
@@ -210,16 +199,18 @@ class OneDelivery:
             return
         known, noted = find_model(client, run), str(note["time"])
         if known is not None and known.tags.get(NOTED_TAG, noted) == noted:
-            return  # it was logged before the process that did so ended; one of another time is an earlier attempt's
-        store = Store(client, uri, run.info.experiment_id)
-        points = [read_point(point) for point in note["points"]]
-        try:
-            log_model(store, run_id, bundle, note["class_names"], points, {NOTED_TAG: noted})
-        except MlflowException as error:
-            if error.error_code != "ENDPOINT_NOT_FOUND":
-                raise
-            client.get_run(run_id)  # it answers: this is no proxy whose server is just starting
-            _tell_no_models(mask_passwords(uri))
+            model_id = known.model_id  # the process that logged it ended; one of another time is an earlier attempt's
+        else:
+            store = Store(client, uri, run.info.experiment_id)
+            try:
+                model_id = log_model(store, run_id, bundle, note["class_names"], {NOTED_TAG: noted})
+            except MlflowException as error:
+                if error.error_code != "ENDPOINT_NOT_FOUND":
+                    raise
+                client.get_run(run_id)  # it answers: this is no proxy whose server is just starting
+                _tell_no_models(mask_passwords(uri))
+                return
+        link_metrics(client, run_id, model_id, [read_point(point) for point in note["points"]])
 
     def _locate(self, name: str, note: Note) -> Path | None:
         """Return a file or folder that is to be uploaded; None where it is gone, or leads out of the run's folder.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -24,7 +25,7 @@ from sentiment.json_file import write_json
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
-from sentiment.tracking.mlflow.write import replace_tags, write_tags
+from sentiment.tracking.mlflow.write import create_run, replace_tags, write_tags
 from sentiment.tracking.outbox import Outbox, is_copy, tell_other_store, write_folder, writing
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, leave_originals
@@ -115,7 +116,7 @@ def _leave_earlier(sweep_dir: Path, uri: str) -> None:
 
 def _make(store: Store, sweep_dir: Path, project_dir: Path, overrides: Sequence[str], base_yaml: str) -> Parent:
     tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
-    run = store.client.create_run(store.experiment_id, tags=tags, run_name=name_sweep(overrides))
+    run = create_run(store.client, store.experiment_id, uuid.uuid4().hex, name_sweep(overrides), tags)
     parent = Parent(store.uri, store.experiment_id, run.info.run_id, write_folder(sweep_dir, store.uri))
     try:
         tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}

@@ -55,6 +55,20 @@ def write_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> No
         client.log_batch(run_id, tags=batch[start : start + MAX_PARAMS_TAGS_PER_BATCH])
 
 
+def create_run(
+    client: MlflowClient, experiment_id: str, key: str, name: str, tags: Mapping[str, str], time_ms: int | None = None
+) -> Run:
+    """Create a run that calls itself by a key which no other has.
+
+    An answer that got lost leaves one behind of which mlflow, which tried again, knows nothing. Those are deleted.
+    """
+    client.create_run(experiment_id, start_time=time_ms, tags={**tags, KEY_TAG: key}, run_name=name)
+    run, *doubles = search_by_key(client, experiment_id, key)
+    for double in doubles:
+        client.delete_run(double.info.run_id)
+    return run
+
+
 def search_by_key(client: MlflowClient, experiment_id: str, key: str) -> list[Run]:
     """List the runs that call themselves so; more than one where an answer got lost."""
     return list(client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'"))

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow import MlflowClient
 from packaging.requirements import Requirement
 from pydantic import BaseModel
 
@@ -72,6 +73,23 @@ def recorded(project, result):
         recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
         recorder.finished(replace(result, bundle=bundle))
     return project, bundle
+
+
+def record_job(project, result, bundle):
+    """Record a job with this model in an experiment of its own; nothing of it is delivered yet."""
+    context = project.context(project.settings("tracking.log_model=true", "tracking.experiment=full"), job_number=0)
+    with open_recorder(context) as recorder:
+        recorder.validated({"val/accuracy": 0.8}, step=10, epoch=result.best_epoch)
+        recorder.tested({"test/accuracy": 0.75}, step=20, epoch=result.best_epoch)
+        recorder.finished(replace(result, bundle=shutil.copytree(bundle, context.output_dir / "model")))
+    return context
+
+
+def read_job(project):
+    """Read the run of that job, and all its logged models."""
+    experiment = project.client().get_experiment_by_name("full").experiment_id
+    (run,) = project.client().search_runs([experiment])
+    return run, project.client().search_logged_models([experiment])
 
 
 @pytest.mark.slow
@@ -172,6 +190,31 @@ def test_metrics_of_the_selected_checkpoint_stand_beside_the_model(recorded):
     assert [(point.step, point.value) for point in history] == [(10, 0.8), (20, 0.7)]  # linked, not written twice
 
 
+@pytest.mark.parametrize("last", ["log_model_artifacts", "log_outputs", "finalize_logged_model"])
+def test_a_model_whose_process_was_killed_stands_once_with_its_metrics(recorded, project, result, monkeypatch, last):
+    """After the last call that came through, nothing more is sent; another process delivers what waits."""
+    record_job(project, result, recorded[1])
+
+    def die(*arguments, **named):
+        raise KeyboardInterrupt
+
+    def do_last(*arguments, **named):
+        original(*arguments, **named)
+        for name in ("log_outputs", "finalize_logged_model", "log_batch"):
+            monkeypatch.setattr(MlflowClient, name, die)
+
+    original = getattr(MlflowClient, last)
+    monkeypatch.setattr(MlflowClient, last, do_last)
+    with pytest.raises(KeyboardInterrupt):
+        project.deliver()
+    monkeypatch.undo()
+    project.deliver()
+    run, models = read_job(project)
+    (ready,) = (model for model in models if str(model.status) == "READY")
+    assert ready.model_id in {output.model_id for output in run.outputs.model_outputs}
+    assert sorted(metric.value for metric in ready.metrics) == [0.75, 0.8]
+
+
 def test_requirements_can_be_installed_anywhere():
     assert all("+" not in requirement for requirement in requirements())
     assert any(requirement.startswith("torch==") for requirement in requirements())
@@ -232,16 +275,11 @@ def test_a_model_that_cannot_be_saved_is_marked_failed_and_the_run_is_none_the_w
         raise OSError("no space left on device")
 
     monkeypatch.setattr("sentiment.tracking.mlflow.model._save", save)
-    context = project.context(project.settings("tracking.log_model=true", "tracking.experiment=full"), job_number=0)
-    bundle = shutil.copytree(recorded[1], context.output_dir / "model")
-    with open_recorder(context) as recorder:
-        recorder.finished(replace(result, bundle=bundle))
+    context = record_job(project, result, recorded[1])
     assert not Deliverer(project.folder, [project.uri]).deliver()
     assert read_result(context.output_dir / "result.json").status == "FINISHED"
     monkeypatch.undo()
     project.deliver()
-    experiment = project.client().get_experiment_by_name("full").experiment_id
-    (run,) = project.client().search_runs([experiment])
+    run, models = read_job(project)
     assert run.info.status == "FINISHED"
-    models = project.client().search_logged_models([experiment])
     assert sorted(str(model.status) for model in models) == ["FAILED", "READY"]

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mlflow import MlflowClient
 
 from sentiment.errors import TrackingError
 from sentiment.tracking.ending import FINISHED, Ending
@@ -80,6 +81,19 @@ def test_nothing_of_an_earlier_start_stays(project):
     families = ("jobs", "best", "trials", "front", "failure", "mine")
     left = {name: value for name, value in project.run().data.tags.items() if name.partition(".")[0] in families}
     assert left == {"trials": "2", "trials.complete": "2", "mine": "kept"}
+
+
+def test_an_answer_that_got_lost_leaves_no_second_parent(project, monkeypatch):
+    """mlflow sends a request again whose answer did not come."""
+    create = MlflowClient.create_run
+
+    def create_twice(*arguments, **named):
+        create(*arguments, **named)
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", create_twice)
+    parent = start(project)
+    assert project.run().info.run_id == parent.run_id
 
 
 def test_a_second_start_takes_the_parent_up_again(project):
