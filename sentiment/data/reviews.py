@@ -30,7 +30,7 @@ class RawSplits:
     """What a source holds before validation is split off and duplicates are dropped; refused where that is no data set.
 
     Raises:
-        DataError: Labels do not fit their texts or the classes, or a text is none.
+        DataError: Training or test reviews are absent, labels do not fit their texts or the classes, or a text is none.
     """
 
     train: Reviews  # training reviews
@@ -46,7 +46,8 @@ class RawSplits:
             fault = f"the class names are {names!r:.200}, not two or more different texts"
         for split in ("train", "validation", "test"):
             reviews = getattr(self, split)
-            if fault is None and reviews is not None and (found := _find_fault(reviews, len(names))):
+            is_left_out = split == "validation" and reviews is None
+            if fault is None and not is_left_out and (found := _find_fault(reviews, len(names))):
                 fault = f"in {split}, {found}"
         if fault is not None:
             raise DataError(
@@ -55,7 +56,9 @@ class RawSplits:
             )
 
 
-def _find_fault(reviews: Reviews, classes: int) -> str | None:
+def _find_fault(reviews: object, classes: int) -> str | None:
+    if not isinstance(reviews, Reviews):
+        return f"there are no Reviews, but {reviews!r:.80}; where the data has no such split, take some of train"
     texts, labels = reviews.texts, reviews.labels
     if fault := find_fault_among(texts):
         return fault

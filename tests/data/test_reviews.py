@@ -43,6 +43,19 @@ def test_labels_that_do_not_fit_their_texts_are_refused(split, texts, labels, to
         RawSplits(**parts, class_names=NAMES)
 
 
+@pytest.mark.parametrize(
+    ("split", "given", "told"),
+    [
+        ("test", None, "in test, there are no Reviews, but None; where the data has no such split, take some of train"),
+        ("train", None, "in train, there are no Reviews, but None"),
+        ("validation", ([], []), r"in validation, there are no Reviews, but \(\[\], \[\]\)"),
+    ],
+)
+def test_only_validation_may_be_absent(split, given, told):
+    with pytest.raises(DataError, match=told):
+        RawSplits(**{"train": GOOD, "validation": GOOD, "test": GOOD} | {split: given}, class_names=NAMES)
+
+
 @pytest.mark.parametrize("names", [("a",), ("a", "a"), (0, 1), ()])
 def test_classes_are_two_or_more_different_names(names):
     with pytest.raises(DataError, match=r"the class names are .*, not two or more different texts"):
