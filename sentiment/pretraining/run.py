@@ -33,6 +33,7 @@ from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, read_result_of
 from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.metrics import UndefinedObjectiveError
 from sentiment.training.reporter import PROGRESS_SECONDS, Reporter, Reporters
 from sentiment.training.reporting import epochs_done
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
@@ -238,8 +239,8 @@ def train_words(
         trainer = build_trainer(plan, folder, callbacks, parts=PARTS)
         try:
             fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"While words were learned: {error.problem}", "lower pretrain.lr") from error
+        except (NonFiniteLossError, UndefinedObjectiveError) as error:
+            raise type(error)(f"While words were learned: {error.problem}", "lower pretrain.lr") from error
         module.load_state_dict(read_checkpoint(checkpoints / BEST_FILE)["state_dict"])
         epochs = epochs_done(trainer)
     assert reporting.best is not None, "fit returned without a validation"

@@ -26,7 +26,7 @@ from sentiment.models.bundle import WEIGHTS_FILE
 from sentiment.models.ngram import NgramClassifier
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import memory_errors
-from sentiment.training.metrics import SplitMetrics
+from sentiment.training.metrics import SplitMetrics, require_defined
 from sentiment.training.naive_bayes import fit_linear
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import write_line
@@ -46,6 +46,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
     """Fit the n-gram classifier on whole training reviews, and evaluate it; arguments as for `train_and_test`.
 
     Raises:
+        UndefinedObjectiveError: The objective is no number on the validation reviews.
         DataError: The classifier cannot be fitted on these reviews; the message names the remedy.
         OutOfMemoryError: The host ran out of memory.
     """
@@ -58,6 +59,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
         log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", time.perf_counter() - started)
         log.info("  %s", write_line(metrics, settings.selection))
         reporter.validated(metrics, step=1, epoch=EPOCH)
+        require_defined(metrics, settings.selection)
         test = None
         if settings.trainer.test:
             tested, test = evaluate(network, corpus.test, SplitMetrics(classes, "test/", calibration=True), "test/loss")

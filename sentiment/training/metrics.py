@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pkgutil import resolve_name
 from typing import Any
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class UndefinedObjectiveError(SentimentError):
-    """The validation reviews leave an objective undefined."""
+    """An objective is undefined on the validation reviews."""
 
 
 class MetricError(SentimentError):
@@ -172,6 +172,20 @@ def check_metrics(settings: Settings, corpus: Corpus) -> None:
             "\n".join(["An objective is undefined on these validation reviews:", *faults]),
             "choose another, e.g. objective=val/accuracy or val/loss, or let validation have every class: "
             "a larger data.validation_fraction, or more reviews of it where validation is a split of the data's own",
+        )
+
+
+def require_defined(metrics: Mapping[str, float], objective: str) -> None:
+    """Insist that the objective is a number at a run's best validation, where NaN says that it was one at none.
+
+    Raises:
+        UndefinedObjectiveError: It is not.
+    """
+    if math.isnan(metrics[objective]):
+        raise UndefinedObjectiveError(
+            f"{objective} was no number at any validation, so that no checkpoint could be selected by it.",
+            "choose another, e.g. objective=val/accuracy or val/loss; where the answers were no numbers either, lower "
+            "optimizer.lr or use trainer.precision=32-true",
         )
 
 

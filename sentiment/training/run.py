@@ -36,7 +36,7 @@ from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import choose_device, count_threads, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
-from sentiment.training.metrics import check_metrics
+from sentiment.training.metrics import check_metrics, require_defined
 from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.optimization import move_average
@@ -77,7 +77,7 @@ def train_and_test(
 
     Raises:
         DeviceError: The device asked for is not there.
-        UndefinedObjectiveError: The validation reviews leave an objective undefined.
+        UndefinedObjectiveError: The validation reviews leave an objective undefined, or all validations did.
         RunPruned: The reporter ended the run early; how far it came is in `reached`, and its checkpoints are removed.
         RunPaused: The reporter stopped it at a checkpoint; the same call goes on from there.
         ModelFileError: The selected checkpoint was damaged since it was written, or no bundle can hold the network.
@@ -230,6 +230,7 @@ def fit(
     Raises:
         RunPruned: With how far the run came; nobody will go on from its checkpoints, so they are removed.
         RunPaused: With how far it came; its checkpoints stay.
+        UndefinedObjectiveError: The objective was a number at no validation.
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last.find(data.parts), weights_only=True)
@@ -249,6 +250,8 @@ def fit(
         if trainer.is_global_zero:
             last.give_back()
         raise
+    if reporting.best is not None:
+        require_defined(reporting.best, reporting.objective)
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
     if isinstance(profiler, StepProfiler):
         log.info("%s", profiler.report())

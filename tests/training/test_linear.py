@@ -21,6 +21,7 @@ from sentiment.errors import DataError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
 from sentiment.training import linear
 from sentiment.training.device import name_device
+from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
 from sentiment.training.run import train_and_test
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
@@ -59,6 +60,14 @@ def test_a_run_learns_and_reports_as_a_network_does(ngram_settings, small_corpus
     np.testing.assert_array_equal(result.test.labels, small_corpus.test.labels)
     assert np.trace(result.test.confusion()) / 100 == pytest.approx(tested["test/accuracy"])
     assert result.checkpoint.is_file()
+
+
+def test_an_objective_that_is_no_number_ends_the_run(ngram_settings, small_corpus, reporter, tmp_path, monkeypatch):
+    compute = SplitMetrics.compute
+    monkeypatch.setattr(SplitMetrics, "compute", lambda self: compute(self) | {"val/brier": torch.tensor(torch.nan)})
+    with pytest.raises(UndefinedObjectiveError, match="val/brier was no number at any validation"):
+        train_and_test(ngram_settings("objective=val/brier"), small_corpus, tmp_path, reporter)
+    assert reporter.of_kind("tested") == []
 
 
 @pytest.mark.parametrize("threads", [1, 2])

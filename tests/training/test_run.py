@@ -21,7 +21,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.training import run
 from sentiment.training.device import DEFAULT_THREADS, DeviceError
 from sentiment.training.lightning_setup import lightning_setup
-from sentiment.training.metrics import SplitMetrics
+from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.optimization import learning_rate_factor
 from sentiment.training.reporter import Reporters
@@ -199,6 +199,19 @@ def test_a_metric_that_is_no_number_yet_does_not_end_a_run(
     settings = small_settings("model=rnn", "trainer.max_epochs=9", "trainer.patience=2", "trainer.test=false")
     result = train_and_test(settings, small_corpus, tmp_path, reporter)
     assert (result.epochs, result.best_epoch) == (5, 3)
+
+
+def test_an_objective_that_is_a_number_at_no_validation_selects_nothing(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
+    """The weights of the first validation were tested and bundled as the selected ones."""
+    compute = SplitMetrics.compute
+    monkeypatch.setattr(SplitMetrics, "compute", lambda self: compute(self) | {"val/brier": torch.tensor(math.nan)})
+    settings = small_settings("model=rnn", "objective=val/brier")
+    with pytest.raises(UndefinedObjectiveError, match="val/brier was no number at any validation"):
+        train_and_test(settings, small_corpus, tmp_path, reporter)
+    assert reporter.of_kind("tested") == []
+    assert not (tmp_path / "model").exists()
 
 
 def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus, reporter, tmp_path):
