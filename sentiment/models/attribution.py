@@ -130,12 +130,34 @@ def attribute(
         raise ValueError(f"target must be one of the class indices 0 to {classes - 1}, not {target}")
     if steps < 1:
         raise ValueError(f"steps must be 1 or more, not {steps}; 32 is a good start")
+    if hindrance := find_hindrance(predictor, texts):
+        raise SentimentError(
+            f"{type(predictor.network).__name__} cannot be explained: {hindrance}.",
+            "give it these methods, and a forward made of them, as in sentiment/models/recurrent.py",
+        )
     return [_attribute_text(predictor, text, steps, target) for text in texts]
 
 
-def is_explainable(network: nn.Module) -> bool:
-    """Return whether `attribute` explains a network: one of one's own needs but its `forward` to predict."""
-    return isinstance(network, NgramClassifier | Divisible)
+def find_hindrance(predictor: Predictor, texts: Sequence[str]) -> str | None:
+    """Return why `attribute` cannot explain the answers to texts; None: it can.
+
+    A network of one's own needs but its `forward` to predict, which may be another than that of a network it inherits
+    its other methods from.
+    """
+    network = predictor.network
+    if isinstance(network, NgramClassifier):
+        return None
+    if not isinstance(network, Divisible):
+        return "the network has no methods embed, encode and classify"
+    for text in texts:
+        tokens = _encode(predictor, text)
+        mask = torch.ones_like(tokens, dtype=torch.bool)
+        with torch.inference_mode():
+            answers = network.classify(network.encode(network.embed(tokens), mask), mask), network(tokens, mask)
+        parts, whole = (torch.cat([_margin(logits, index) for index in range(logits.shape[1])]) for logits in answers)
+        if not torch.allclose(parts, whole, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            return "the network's forward is not classify(encode(embed(tokens), mask), mask)"
+    return None
 
 
 def attend(predictor: Predictor, text: str) -> Attention:
@@ -150,13 +172,11 @@ def attend(predictor: Predictor, text: str) -> Attention:
             f"{type(network).__name__} has no attention to show; choose a run with model=transformer, "
             "or look at the words' shares, which every model has"
         )
-    ids = predictor.tokenizer.align(text).ids
-    kept = ids[_kept_positions(predictor, len(ids))]
-    tokens = torch.from_numpy(kept).unsqueeze(0).to(_device(network))  # (1, T)
+    tokens = _encode(predictor, text)
     with torch.inference_mode():
         weights = network.attention_weights(tokens, torch.ones_like(tokens, dtype=torch.bool))
     stacked = torch.cat(weights).float().cpu().numpy()  # (depth, H, T, T)
-    return Attention(tuple(predictor.tokenizer.tokens(kept)), stacked)
+    return Attention(tuple(predictor.tokenizer.tokens(tokens[0].cpu().numpy())), stacked)
 
 
 def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | None) -> Attribution:
@@ -185,11 +205,7 @@ def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | N
 def _share(network: nn.Module, tokens: Tensor, target: int, steps: int) -> _Shares:
     if isinstance(network, NgramClassifier):
         return _share_weights(network, tokens, target)
-    if not isinstance(network, Divisible):
-        raise SentimentError(
-            f"{type(network).__name__} cannot be explained: it has neither an embedding to integrate over nor weights "
-            "of words; give it the methods embed, encode and classify, as in sentiment/models/recurrent.py"
-        )
+    assert isinstance(network, Divisible), "what has no such methods is refused before"
     best = _integrate(network, tokens, target, steps)
     while not best.is_complete and 2 * steps <= MOST_STEPS:
         steps *= 2  # more points need not be nearer where the path crosses a sharp edge: the best walk counts
@@ -244,6 +260,12 @@ def _margin(logits: Tensor, target: int) -> Tensor:
     classes = logits.shape[1]
     mine = logits[:, target]
     return mine - (logits.sum(dim=1) - mine) / max(classes - 1, 1)
+
+
+def _encode(predictor: Predictor, text: str) -> Tensor:
+    """Return the (1, T) tokens of a text that the network sees."""
+    kept = predictor.cut.cut_ids(predictor.tokenizer.align(text).ids)
+    return torch.from_numpy(kept).unsqueeze(0).to(_device(predictor.network))
 
 
 def _kept_positions(predictor: Predictor, count: int) -> npt.NDArray[np.integer]:

@@ -27,7 +27,7 @@ from sentiment.tracking.result_file import ResultRecord, read_result, write_resu
 from sentiment.tracking.runs import find_stored_run
 from sentiment.training.run import build_module, save_run_bundle
 from tests.models.conftest import RNN
-from tests.models.own import Plain, registered
+from tests.models.own import Plain, Turned, registered
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +120,19 @@ def test_the_words_are_weighed_for_the_class_that_stands_beside_them(copied):
     assert set(labels) == {"negative", "positive"}
 
 
-def test_a_network_that_has_only_forward_has_tables_without_coloured_words(copied, capsys):
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [(Plain, "the network has no methods embed, encode"), (Turned, "the network's forward is not classify(encode(")],
+)
+def test_a_network_that_is_not_made_of_its_parts_has_tables_without_coloured_words(copied, capsys, network, told):
     settings = find_stored_run(str(copied), copied.parent, "").read_settings()
     corpus = build_corpus(settings.data)
     settings = settings.model_copy(update={"model": RNNSettings.model_validate(RNN)})
     whole = replace(Cut.of(settings.data), max_tokens=None)  # as n-gram models read reviews
-    with registered(Plain):
+    with registered(network):
         save_run_bundle(copied / "model", settings, corpus, build_module(settings, corpus).network, whole)
         call(str(copied))
-    assert "no words are coloured, as the network has no methods embed, encode" in " ".join(
-        capsys.readouterr().out.split()
-    )
+    assert f"no words are coloured, as {told}" in " ".join(capsys.readouterr().out.split())
     assert list(copied.glob("errors*/errors.html"))
 
 

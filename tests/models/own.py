@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sentiment.config.option import OPTIONS
+from sentiment.models.recurrent import TextClassificationRNN
 
 
 class Plain(nn.Module):
@@ -67,6 +68,70 @@ class Remembering(Plain):
     def get_extra_state(self) -> object:
         """Return text."""
         return "text"
+
+
+class Drawing(Plain):
+    """Draws a projection that is not in its state."""
+
+    def __init__(self, vocabulary_size: int, classes: int, embedding_size: int) -> None:
+        super().__init__(vocabulary_size, classes, embedding_size)
+        self.keep(torch.randn(embedding_size, embedding_size))
+
+    def keep(self, projection: Tensor) -> None:
+        """Keep it as an attribute."""
+        self.projection = projection
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Classify (B, T) tokens."""
+        return self.head((self.words(tokens) @ self.projection * mask.unsqueeze(-1)).sum(1))
+
+
+class Passing(Drawing):
+    """Keeps it as a buffer that is not in the state."""
+
+    def keep(self, projection: Tensor) -> None:
+        """Keep it."""
+        self.register_buffer("projection", projection, persistent=False)
+
+
+class Buffering(Drawing):
+    """Keeps it in the state, as it should."""
+
+    def keep(self, projection: Tensor) -> None:
+        """Keep it."""
+        self.register_buffer("projection", projection)
+
+
+class Counting(Plain):
+    """Counts its training steps, outside of the state, and answers by them."""
+
+    steps = 0
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Classify (B, T) tokens."""
+        self.steps += self.training
+        return super().forward(tokens, mask) * (1 + self.steps)
+
+
+class Dropping(Plain):
+    """Drops words, in training and where it answers, and keeps what it first made of a batch."""
+
+    scale: Tensor | None = None
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Classify (B, T) tokens."""
+        if self.scale is None:
+            self.scale = torch.ones_like(tokens[0, 0], dtype=torch.float32)
+        kept = nn.functional.dropout(self.words(tokens), 0.1, training=True)
+        return self.head((kept * mask.unsqueeze(-1)).sum(1)) * self.scale
+
+
+class Turned(TextClassificationRNN):
+    """Inherits all parts, and puts them together otherwise."""
+
+    def forward(self, tokens: Tensor, mask_or_lengths: Tensor) -> Tensor:
+        """Classify (B, T) tokens."""
+        return -super().forward(tokens, mask_or_lengths)
 
 
 @contextmanager

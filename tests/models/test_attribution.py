@@ -12,10 +12,11 @@ from torch import nn
 from sentiment.data.batching import Cut
 from sentiment.data.tokenizer import UNK_ID, train_tokenizer
 from sentiment.errors import SentimentError
-from sentiment.models.attribution import Attribution, attend, attribute
+from sentiment.models.attribution import Attribution, attend, attribute, find_hindrance
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor
 from sentiment.models.ngram import NgramClassifier
+from tests.models.own import Plain, Turned, registered
 
 TEXT = "Not a DULL film,<br />but a fine one \U0001f600"
 
@@ -72,6 +73,16 @@ def test_shares_add_up_to_the_change_of_the_margin(make_settings, tokenizer, nam
 def test_the_margin_is_the_log_odds_of_two_classes(make_settings, tokenizer):
     (shares,) = attribute(make_predictor(make_settings, tokenizer, "rnn"), [TEXT])
     assert shares.margin == pytest.approx(np.log(shares.probability / (1 - shares.probability)), abs=1e-4)
+
+
+@pytest.mark.parametrize(("network", "told"), [(Plain, "no methods embed"), (Turned, "forward is not classify")])
+def test_a_network_whose_answer_is_not_made_of_its_parts_is_refused(make_settings, tokenizer, network, told):
+    """The words of one that inherits the parts were coloured for what the parts say: here the other way round."""
+    with registered(network):
+        predictor = make_predictor(make_settings, tokenizer, "rnn")
+    assert told in find_hindrance(predictor, ["a fine film", TEXT])
+    with pytest.raises(SentimentError, match=rf"{network.__name__} cannot be explained: .*{told}(.|\n)*-> "):
+        attribute(predictor, [TEXT])
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -15,7 +15,7 @@ from sentiment.data.labelled import LabelledReviews
 from sentiment.data.split_texts import HeldOut, read_split_texts, relocate_data
 from sentiment.data.splits import Part
 from sentiment.errors import SentimentError
-from sentiment.models.attribution import Attribution, attend, attribute, is_explainable
+from sentiment.models.attribution import Attribution, attend, attribute, find_hindrance
 from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.attention import AttentionView, view_attention
@@ -122,10 +122,9 @@ def find_errors(
         rows=reviews.rows,
     )
     tables = tabulate_errors(labelled, shown)
-    can_explain = is_explainable(predictor.network)
-    if explain and not can_explain:
-        source += "; no words are coloured, as the network has no methods embed, encode and classify"
-    wrong = tables.wrong_reviews if explain and can_explain else ()
+    wrong = tables.wrong_reviews if explain else ()
+    if explain and (hindrance := find_hindrance(predictor, [review.text for review in wrong])):
+        source, wrong = f"{source}; no words are coloured, as {hindrance}", ()
     explanations = tuple(_explain(predictor, review, class_names) for review in wrong)
     return RunErrors(name, None, split, source, predictor.cut.max_tokens, tables, explanations)
 
