@@ -109,6 +109,7 @@ def save_bundle(
     cut: Cut,
     learned: npt.NDArray[np.uint64] = UNTOLD,
     trained: npt.NDArray[np.uint64] = UNTOLD,
+    check: Callable[[Predictor], None] | None = None,
 ) -> Path:
     """Write a bundle, replacing an older one, and return its folder, whose parents are made.
 
@@ -116,7 +117,7 @@ def save_bundle(
     half a bundle or one that cannot be loaded.
 
     `settings` are what the network was built from, `tokenizer_json` is from `ReviewTokenizer.to_json`, and what follows
-    is as in `Predictor`.
+    is as in `Predictor`. `check` may refuse what was read back.
 
     Raises:
         ModelFileError: Network, settings and tokenizer do not belong together.
@@ -150,7 +151,9 @@ def save_bundle(
     try:
         for name, content in contents.items():
             (partial / name).write_bytes(content)
-        Predictor.load(partial)
+        saved = Predictor.load(partial)
+        if check is not None:
+            check(saved)
         _replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gone already where all went well

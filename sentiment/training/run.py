@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from sentiment.config.identity import HASH_FORMS, identify
@@ -40,6 +41,7 @@ from sentiment.training.metrics import check_metrics, require_defined
 from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.optimization import move_average
+from sentiment.training.probe import list_probe, require_same_answers
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
@@ -135,21 +137,33 @@ def train_replica(
             return None
         latency_ms = _measure_latency(settings, corpus, module.network, trainer)
     assert reporting.best is not None, "fit returned without a validation"
+    probe, asked_on = list_probe(settings, corpus), trainer.strategy.root_device
+    check = partial(require_same_answers, module.network, asked_on, probe) if probe else None
     return RunResult(
         metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
         parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
         checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
-        bundle=save_run_bundle(output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start),
+        bundle=save_run_bundle(
+            output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
+        ),
     )  # fmt: skip
 
 
 def _require_savable(
     settings: Settings, corpus: Corpus, network: nn.Module, output_dir: Path, start: Predictor | None
 ) -> None:
-    """Say before a run trains what no bundle can hold of a network of one's own."""
-    if find_option(settings.model).code is not None:
-        with TemporaryDirectory(dir=output_dir, prefix=".") as trial:
-            save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
+    """Say before a run trains what no bundle can hold of a network of one's own.
+
+    Two copies from a bundle are asked, not the network itself, which might keep what it made for the CPU.
+    """
+    probe = list_probe(settings, corpus)
+    if not probe:
+        return
+    with TemporaryDirectory(dir=output_dir, prefix=".") as trial, isolate_rng(include_cuda=False):
+        folder = save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
+        copy = Predictor.load(folder).network
+        torch.rand(1)  # so that the other one draws other numbers while it is built
+        require_same_answers(copy, torch.device("cpu"), probe, Predictor.load(folder))
 
 
 def _build_last(
@@ -320,9 +334,15 @@ def _build_network(settings: Settings, corpus: Corpus, classes: int) -> nn.Modul
 
 
 def save_run_bundle(
-    folder: Path, settings: Settings, corpus: Corpus, network: nn.Module, cut: Cut, start: Predictor | None = None
+    folder: Path,
+    settings: Settings,
+    corpus: Corpus,
+    network: nn.Module,
+    cut: Cut,
+    start: Predictor | None = None,
+    check: Callable[[Predictor], None] | None = None,
 ) -> Path:
-    """Write all that prediction needs; return the folder.
+    """Write all that prediction needs; return the folder. `check` is as in `save_bundle`.
 
     The network reads of a review what `cut` keeps. `start` is the trained model that it started from. The bundle also
     lists the reviews that `start` and the teachers learned from, and those without labels that words were learned from.
@@ -334,7 +354,9 @@ def save_run_bundle(
     # All are by the same tokenizer, and so of the same kind.
     seen = [(one.learned, one.trained) for one in (start, corpus.lessons) if one is not None]
     learned, trained = map(np.concatenate, zip((own_learned, own_trained), *seen, strict=True))
-    return save_bundle(folder, network, settings.model, tokenizer_json, corpus.class_names, cut, learned, trained)
+    return save_bundle(
+        folder, network, settings.model, tokenizer_json, corpus.class_names, cut, learned, trained, check
+    )
 
 
 def build_trainer(

@@ -12,10 +12,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sentiment.config.home import PROJECT_DIR
+from sentiment.config.reading import read_settings
+from sentiment.data.build import build_source
+from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.result_file import read_result
+from tests.composing import compose_project
 
 PAGE = (PROJECT_DIR / "docs" / "extending.md").read_text(encoding="utf-8")
 TINY = (
@@ -139,11 +144,14 @@ def test_the_model_trains_and_predicts_from_its_bundle(extended):
     settings = json.loads((extended.folder / "multirun/one/model/settings.json").read_text())["model"]
     assert settings == {"name": "cnn", "embedding_size": 64, "filters": 8, "spans": [1, 2, 3], "dropout": 0.3}
 
-    answer = predict(extended, "--model", "multirun/one/model", "--format", "jsonl", "a good film", "")
+    texts = build_source(read_settings(compose_project(*TINY_REVIEWS), Path.cwd()).data).load().test.texts
+    answer = predict(extended, "--model", "multirun/one/model", "--format", "jsonl", *texts, "")
     assert answer.returncode == 0, answer.stderr
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
-    assert [row["text"] for row in rows] == ["a good film", ""]
-    assert {row["label"] for row in rows} <= {"negative", "positive"}
+    assert [row["text"] for row in rows] == [*texts, ""]
+    answers = [[row["probabilities"][name] for name in ("negative", "positive")] for row in rows[:-1]]
+    with np.load(extended.folder / "multirun/one" / PREDICTIONS_FILE) as tested:
+        np.testing.assert_allclose(answers, tested["probabilities"], atol=1e-5, err_msg="as it was tested")
     explained = predict(extended, "--model", "multirun/one/model", "--explain", "a good film")
     assert explained.returncode == 0, explained.stderr
 
@@ -214,10 +222,12 @@ def test_the_logged_model_takes_the_extension_along(extended):
     code = (
         "import sys, mlflow, pandas\n"
         f"answers = mlflow.pyfunc.load_model({folder!r}).predict(pandas.DataFrame({{'text': ['a good film']}}))\n"
-        "print(len(answers), sys.modules['sentiment.extensions.cnn'].__file__)"
+        "print(answers.probability_positive[0], sys.modules['sentiment.extensions.cnn'].__file__)"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, timeout=280)
     assert answer.returncode == 0, answer.stderr
-    count, file = answer.stdout.split()
-    assert count == "1"
+    probability, file = answer.stdout.split()
+    [bundle] = extended.folder.glob("multirun/**/model")
+    answer = predict(extended, "--model", str(bundle), "--format", "jsonl", "a good film")
+    assert float(probability) == pytest.approx(json.loads(answer.stdout)["probabilities"]["positive"], abs=1e-5)
     assert "/code.zip/sentiment/" in file, "the copy in the model, not the checkout's"

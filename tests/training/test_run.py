@@ -28,7 +28,19 @@ from sentiment.training.reporter import Reporters
 from sentiment.training.reporting import ReportingCallback
 from sentiment.training.run import train_and_test
 from sentiment.training.start import hash_model
-from tests.models.own import Masking, Plain, Remembering, registered
+from tests.models.own import (
+    Buffering,
+    Counting,
+    Drawing,
+    Dropping,
+    Masking,
+    Normed,
+    Passing,
+    Plain,
+    Reading,
+    Remembering,
+    registered,
+)
 
 METRICS = {"loss", "accuracy", "f1", "auroc", "macro_f1", "balanced_accuracy", "mcc", "brier"}
 
@@ -332,6 +344,36 @@ def test_what_no_bundle_can_hold_is_said_before_the_training(small_settings, sma
     with registered(Remembering), pytest.raises(ModelFileError, match="_extra_state, which is no tensor"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
     assert reporter.reports == []
+
+
+@pytest.mark.parametrize(("network", "validations"), [(Drawing, 0), (Passing, 0), (Counting, 2)])
+def test_a_network_that_answers_by_what_no_bundle_holds_is_refused(
+    small_settings, small_corpus, reporter, tmp_path, network, validations
+):
+    """From its bundle it answered about at random; what only its training changes is known at the end."""
+    with registered(network), pytest.raises(ModelFileError, match=r"answers otherwise(.|\n)*-> keep what it draws"):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert len(reporter.of_kind("validated")) == validations
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("network", [Plain, Masking, Normed, Reading, Buffering, Dropping])
+def test_a_network_of_one_s_own_is_left_as_it_is_by_what_is_asked_of_its_copies(
+    small_settings, small_corpus, recording_reporter, tmp_path, monkeypatch, network
+):
+    """The same numbers as without asking, so the same random states and modes; the bundle answers as the run did."""
+    settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.max_epochs=1")
+    asked, unasked = recording_reporter(), recording_reporter()
+    for name in ("asked", "unasked"):
+        (tmp_path / name).mkdir()
+    with registered(network):
+        result = train_and_test(settings, small_corpus, tmp_path / "asked", asked)
+        answers, _ = Predictor.load(result.bundle).answer(small_corpus.test)
+        monkeypatch.setattr(run, "list_probe", lambda *given: [])
+        train_and_test(settings, small_corpus, tmp_path / "unasked", unasked)
+    assert asked.reports == unasked.reports
+    if network is not Dropping:
+        np.testing.assert_allclose(answers, result.test.probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize("names", [{"SLURM_NTASKS": "8"}, {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}])
