@@ -6,10 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from sentiment.config.group import DataGroup
 from sentiment.config.option import find_option
+from sentiment.config.reading import INPUT_PATHS
 from sentiment.config.schema import DataSettings
 from sentiment.data.cache import be_silent
-from sentiment.data.corpus import Corpus, EncodedSplit, fingerprint_corpus, prepare_corpus, prepare_unlabelled
+from sentiment.data.corpus import (
+    Corpus,
+    EncodedSplit,
+    Extension,
+    fingerprint_corpus,
+    prepare_corpus,
+    prepare_unlabelled,
+)
 from sentiment.data.reviews import Source
 from sentiment.data.tokenizer import ReviewTokenizer
 
@@ -28,9 +37,9 @@ def build_corpus(
         DataError: The data cannot be read; the message names the remedy.
     """
     made_by = settings.tokenizer.model_dump() if tokenizer is None else {"trained": tokenizer.to_json()}
-    cache_dir, code = Path(settings.cache_dir).expanduser(), find_option(settings).code
-    label_map = getattr(settings, "label_map", None)
-    return prepare_corpus(build_source(settings), made_by, split_of(settings), cache_dir, tell, code, label_map)
+    cache_dir, label_map = Path(settings.cache_dir).expanduser(), getattr(settings, "label_map", None)
+    source, extension = build_source(settings), _describe_extension(settings)
+    return prepare_corpus(source, made_by, split_of(settings), cache_dir, tell, extension, label_map)
 
 
 def split_of(settings: DataSettings) -> dict[str, Any]:
@@ -56,4 +65,11 @@ def build_unlabelled(
         DataError: They cannot be read; the message names the remedy.
     """
     cache_dir = Path(settings.cache_dir).expanduser()
-    return prepare_unlabelled(build_source(settings), tokenizer, cache_dir, tell, find_option(settings).code)
+    return prepare_unlabelled(build_source(settings), tokenizer, cache_dir, tell, _describe_extension(settings))
+
+
+def _describe_extension(settings: DataSettings) -> Extension | None:
+    """Return what tells an extension's reviews from those of another option, key or edit; None: it is built in."""
+    code = find_option(settings).code
+    shared = {*DataGroup.model_fields, *INPUT_PATHS}
+    return None if code is None else Extension(code, settings.model_dump(mode="json", exclude=shared))

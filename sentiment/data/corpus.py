@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,10 @@ NONE_LEFT = (
     "leave pretrain and trainer.teachers out"
 )
 
-OTHER_CODE = (
-    "The code of this data set's extension is not that which made the tokens in the cache (or an earlier version did "
-    "not note it), so the reviews are read again. By their fingerprint they are the same data, to comparisons, studies "
-    "and interrupted runs: where the code gives other reviews now, let fingerprint() tell them apart."
+OTHER_EXTENSION = (
+    "The code or the keys of this data set's extension are not those that made the tokens in the cache (or an earlier "
+    "version did not note them), so the reviews are read again. By their fingerprint they are the same data, to "
+    "comparisons, studies and interrupted runs: where these are other reviews, let fingerprint() tell them apart."
 )
 
 log = logging.getLogger(__name__)
@@ -119,21 +119,28 @@ class Lessons:
     trained: npt.NDArray[np.uint64]  # the same of those that they were trained on
 
 
+class Extension(NamedTuple):
+    """What the reviews of an extension's source follow from beside their files, whatever its fingerprint says."""
+
+    code: str  # digest of its code
+    keys: dict[str, Any]  # the option's name and its own keys, less the places of files
+
+
 def prepare_corpus(
     source: Source,
     tokenizer: Mapping[str, Any],
     split: Mapping[str, Any],
     cache_dir: Path,
     tell: Callable[[str], None] = be_silent,
-    code: str | None = None,
+    extension: Extension | None = None,
     label_map: Mapping[Any, Any] | None = None,
 ) -> Corpus:
     """Read the reviews as token ids from the cache; the first time, load, split, tokenise and store them.
 
     `tokenizer` has the arguments of `train_tokenizer` by name, or a trained one as JSON under ``trained``; `split` has
-    those of `split_reviews`. `tell` hears of a wait for another process that does the same. `code` is a digest of the
-    code of an extension's source, None of a built-in one: tokens that other code made are not taken. `label_map` is
-    how the source was told to read labels.
+    those of `split_reviews`. `tell` hears of a wait for another process that does the same. `extension` is what the
+    source is of, None of a built-in one: tokens that another one made are not taken. `label_map` is how the source was
+    told to read labels.
 
     Raises:
         DataError: The source cannot be read, its reviews cannot be split, or the cache cannot be written.
@@ -144,15 +151,15 @@ def prepare_corpus(
         "tokenizer": tokenizer,
         "format_version": FORMAT_VERSION,
         "made_by": _list_versions(),
-        **_note_code(code),
+        **_note(extension),
     }
 
     def make_entry() -> Entry:
         started = time.perf_counter()
         log.info("Reading and tokenising the reviews, once for all later runs.")
         same_data = [stored for stored in list_settings(cache_dir) if stored.get("fingerprint") == fingerprint]
-        if any(stored.get("code") != code for stored in same_data):
-            log.warning(OTHER_CODE)
+        if any((stored.get("code"), stored.get("keys")) != (extension or (None, None)) for stored in same_data):
+            log.warning(OTHER_EXTENSION)
         raw = source.load()
         splits = split_reviews(raw, **split)
         trained = tokenizer.get("trained")
@@ -193,7 +200,7 @@ def prepare_unlabelled(
     tokenizer: ReviewTokenizer,
     cache_dir: Path,
     tell: Callable[[str], None] = be_silent,
-    code: str | None = None,
+    extension: Extension | None = None,
 ) -> EncodedSplit | None:
     """Read a source's reviews without labels as token ids, from the cache as the others are.
 
@@ -217,7 +224,7 @@ def prepare_unlabelled(
         "format_version": FORMAT_VERSION,
         "is_checked": True,  # entries without it may hold what is no review: blank texts, the letters of a single text
         "made_by": _list_versions(),
-        **_note_code(code),
+        **_note(extension),
     }
 
     def make_entry() -> Entry:
@@ -243,12 +250,12 @@ def prepare_unlabelled(
     return unlabelled
 
 
-def _note_code(code: str | None) -> dict[str, object]:
-    """Return what a cache entry's settings say of the code of an extension; of built-in sources, nothing.
+def _note(extension: Extension | None) -> dict[str, object]:
+    """Return what a cache entry's settings say of an extension; of built-in sources, nothing.
 
     Those without ``is_checked`` may hold reviews with the labels of others: texts were taken that are no list.
     """
-    return {} if code is None else {"code": code, "is_checked": True}
+    return {} if extension is None else {**extension._asdict(), "is_checked": True}
 
 
 def _require_unchanged(before: object, after: object) -> None:

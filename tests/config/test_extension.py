@@ -32,7 +32,7 @@ from sentiment.config.option import OPTIONS, find_option, join_choices, list_opt
 from sentiment.config.schema import DataSettings
 from sentiment.data.build import build_corpus, build_unlabelled, split_of
 from sentiment.data.cache import list_settings
-from sentiment.data.corpus import OTHER_CODE, digest
+from sentiment.data.corpus import OTHER_EXTENSION, digest
 from sentiment.errors import ConfigError
 
 MODEL = """
@@ -84,9 +84,13 @@ WORDS = """
 
     class Settings(DataGroup):
         name: Literal["words"] = "words"
+        ending: str = ""
+        path: str = ""
 
     @add_data(Settings)
     class Words:
+        def __init__(self, ending, path):
+            self.ending = ending
         def describe(self):
             return "words"
         def fingerprint(self):
@@ -94,10 +98,10 @@ WORDS = """
         def fingerprint_unlabelled(self):
             return "of no file"
         def load(self):
-            train, test = ([f"WORD {split} {n}" for n in range(20)] for split in ("train", "test"))
+            train, test = ([f"WORD{self.ending} {split} {n}" for n in range(20)] for split in ("train", "test"))
             return RawSplits(Reviews(train, np.arange(20) % 2), None, Reviews(test, np.arange(20) % 2), ("no", "yes"))
         def load_unlabelled(self):
-            return ["WORD film"]
+            return [f"WORD{self.ending} film"]
 """
 
 TRACKER = """
@@ -249,11 +253,27 @@ def test_other_code_of_a_source_reads_again_and_says_so(write, tmp_path, caplog)
         unlabelled = build_unlabelled(settings, corpus.tokenizer)
         tokens = {token for ids in (corpus.train[0], unlabelled[0]) for token in corpus.tokenizer.tokens(ids)}
         read.append((corpus.fingerprint, word in tokens))
-        told.append(caplog.text.count(OTHER_CODE))
+        told.append(caplog.text.count(OTHER_EXTENSION))
     named = digest({"source": "of no file", **split_of(settings)})
     assert read == [(named, True)] * 3
     assert told == [0, 1, 1]
     assert all(settings["code"] for settings in list_settings(tmp_path / "cache"))
+
+
+def test_a_key_that_the_fingerprint_forgets_reads_again(write, tmp_path, caplog):
+    """Each value trained on the reviews of the first, and was recorded as itself; a moved file keeps its tokens."""
+    load_extensions(write(words=WORDS.replace("WORD", "good")))
+    [found] = list_extensions()
+    values = {**read_defaults(found), "cache_dir": str(tmp_path / "cache"), "split_seed": 0}
+    read = []
+    for changes in ({}, {"ending": "ness"}, {"path": "moved"}):
+        settings = found.settings.model_validate(values | changes)
+        corpus = build_corpus(settings)
+        unlabelled = build_unlabelled(settings, corpus.tokenizer)
+        read.append([corpus.tokenizer.tokens(ids)[0] for ids in (corpus.train[0], unlabelled[0])])
+    assert read == [["good"] * 2, ["goodness"] * 2, ["good"] * 2]
+    assert caplog.text.count(OTHER_EXTENSION) == 1
+    assert len(list(list_settings(tmp_path / "cache"))) == 4
 
 
 def test_defaults_are_an_option_of_hydra(write, tmp_path):

@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data import corpus as corpus_module
-from sentiment.data.corpus import OTHER_CODE, Corpus, prepare_corpus
+from sentiment.data.corpus import OTHER_EXTENSION, Corpus, Extension, prepare_corpus
 from sentiment.data.reviews import Reviews
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
@@ -51,22 +51,24 @@ def test_data_that_changes_while_it_is_read_is_not_kept(prepare: Prepare, source
     assert len(prepare().train) == 180
 
 
-def test_tokens_of_other_code_or_of_a_version_that_noted_none_are_not_taken(source, tmp_path: Path, caplog):
+def test_tokens_of_another_extension_or_of_a_version_that_noted_none_are_not_taken(source, tmp_path: Path, caplog):
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "meta.json").write_text("[")
-    found = [prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code=code) for code in (None, "a", "b", "a", None)]
-    assert source.loads == 3
-    assert caplog.messages.count(OTHER_CODE) == 2
+    a, b, other_key = Extension("a", {"star": 3}), Extension("b", {"star": 3}), Extension("a", {"star": 4})
+    extensions = (None, a, b, other_key, a, None)
+    found = [prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, extension=extension) for extension in extensions]
+    assert source.loads == 4
+    assert caplog.messages.count(OTHER_EXTENSION) == 3
     assert len({corpus.fingerprint for corpus in found}) == 1, "studies and runs of that version go on"
 
 
 def test_what_a_version_read_that_took_texts_which_are_no_list_is_read_again(source, tmp_path: Path, monkeypatch):
     with monkeypatch.context() as earlier:
-        earlier.setattr(corpus_module, "_note_code", lambda code: {} if code is None else {"code": code})
-        for code in ("a", None):
-            prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code=code)
+        earlier.setattr(corpus_module, "_note", lambda extension: {} if extension is None else {"code": "a"})
+        for extension in (Extension("a", {}), None):
+            prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, extension=extension)
     assert source.loads == 2
-    prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, code="a")
+    prepare_corpus(source, TOKENIZER, SPLIT, tmp_path, extension=Extension("a", {}))
     assert source.loads == 3
     prepare_corpus(source, TOKENIZER, SPLIT, tmp_path)
     assert source.loads == 3, "the built-in sources never did"
