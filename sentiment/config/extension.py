@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -30,7 +31,7 @@ from pydantic.fields import FieldInfo
 from sentiment.config.group import DataGroup, Group, TrackingSettings
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS, Direction, Metric
-from sentiment.config.option import OPTIONS, Kind, Option, list_options, list_required, takes
+from sentiment.config.option import OPTIONS, Kind, Option, group_members, list_options, list_required, takes
 from sentiment.errors import ConfigError, Fault, SentimentError
 
 PACKAGE = "sentiment.extensions"
@@ -310,20 +311,24 @@ def _check(option: Option, target: type) -> None:
 
 
 def _check_types(option: Option) -> None:
-    """Refuse keys that no configuration could hold, and defaults that do not come back from one as they are."""
-    kinds = "bool, int, float, str, list, dict, Literal or None"
+    """Refuse keys that no configuration could hold, and defaults that do not come back from one as they are.
+
+    Nor is there what does not come back from a record of it, in JSON: the keys of its mappings are texts.
+    """
+    kinds = "bool, int, float, str, list, dict with keys of text, Literal or None"
     for name, field in option.settings.model_fields.items():
         if not _is_written(field.annotation):
             raise ExtensionError(
-                f"{option.settings.__name__}.{name} is of a type that YAML does not have: {field.annotation}",
+                f"{option.settings.__name__}.{name} is of a type that no record of a run can hold: {field.annotation}",
                 f"declare it with {kinds}, and convert it in __init__ of the class",
             )
         if field.is_required():
             continue
         default = _read_default(field)
         try:
-            returned = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create({name: default})))[name]
-        except OmegaConfBaseException:
+            composed = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create({name: default})))[name]
+            returned = json.loads(json.dumps(composed))
+        except (OmegaConfBaseException, TypeError):
             returned = None
         if repr(returned) != repr(default):
             raise ExtensionError(
@@ -333,14 +338,27 @@ def _check_types(option: Option) -> None:
 
 
 def _is_written(annotation: Any) -> bool:
-    """Return whether YAML has values of a type."""
+    """Return whether a configuration and its record, in JSON, have values of a type."""
     if annotation in (bool, int, float, str, type(None), Any) or get_origin(annotation) is Literal:
         return True
     if get_origin(annotation) is Annotated:
         return _is_written(get_args(annotation)[0])
+    if get_origin(annotation) in (dict, Mapping) and not _may_be_text(get_args(annotation)[0]):
+        return False
     if get_origin(annotation) in (Union, types.UnionType, list, dict, Sequence, Mapping):
         return all(map(_is_written, get_args(annotation)))
-    return annotation in (list, dict) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return all(_is_written(key.annotation) for key in annotation.model_fields.values())
+    return annotation in (list, dict)
+
+
+def _may_be_text(annotation: Any) -> bool:
+    """Return whether the values of a type are texts, or may be."""
+    if get_origin(annotation) is Annotated:
+        return _may_be_text(get_args(annotation)[0])
+    if get_origin(annotation) is Literal:
+        return all(isinstance(choice, str) for choice in get_args(annotation))
+    return annotation is str or any(map(_may_be_text, get_args(annotation)))
 
 
 def _check_constructor(option: Option, target: type) -> None:
@@ -374,10 +392,14 @@ def _check_constructor(option: Option, target: type) -> None:
 
 
 def _is_mixed(annotation: Any) -> bool:
-    """Return whether a value may be any text, or something of another type: recorded, 3 and '3' are the same."""
+    """Return whether a value may be any text, or something of another type: recorded, 3 and '3' are the same.
+
+    So it is of a group's key; what is within a list or a mapping is recorded with its type.
+    """
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     others = [one for one in members if one not in (str, type(None)) and get_origin(one) is not Literal]
-    return str in members and bool(others)
+    keys = [key for group in group_members(annotation) for key in group.model_fields.values()]
+    return Any in members or (str in members and bool(others)) or any(_is_mixed(key.annotation) for key in keys)
 
 
 def _load(module: str) -> list[Fault]:

@@ -118,7 +118,7 @@ def group_members(annotation: Any) -> list[type[BaseModel]]:
 def choice_of(member: type[BaseModel]) -> str | None:
     """Return the option (``transformer``) that a settings class stands behind; None: it is the group's only one."""
     field = member.model_fields.get("name")
-    return str(get_args(field.annotation)[0]) if field is not None else None
+    return str(get_args(field.annotation)[0]) if field is not None and get_origin(field.annotation) is Literal else None
 
 
 def takes(target: Callable[..., Any], name: str) -> bool:

@@ -75,7 +75,7 @@ def _read_group(group: type[BaseModel], params: Mapping[str, str], prefix: str) 
     for name in _names(params, prefix):
         key = f"{prefix}{name}"
         field = group.model_fields.get(name)
-        inner = None if field is None else _choose_group(field.annotation, params.get(f"{key}.name"))
+        inner = None if field is None else _choose_group(field.annotation, params, f"{key}.")
         if inner is not None and params.get(key) == "null":  # a group that is left out
             values[name] = None
         elif inner is not None:
@@ -91,13 +91,16 @@ def _names(params: Mapping[str, str], prefix: str) -> list[str]:
     return list(dict.fromkeys(key[len(prefix) :].partition(".")[0] for key in params if key.startswith(prefix)))
 
 
-def _choose_group(annotation: Any, option: str | None) -> type[BaseModel] | None:
-    """Return the schema of a group: that of the option, or the one without options; None where the field is a value."""
-    groups = group_members(annotation)
-    for group in groups:
-        if choice_of(group) == option:
-            return group
-    return groups[0] if groups else None  # its own check then says that the option does not exist
+def _choose_group(annotation: Any, params: Mapping[str, str], prefix: str) -> type[BaseModel] | None:
+    """Return the schema of a group: that of the option, or of those without options the one that has its keys.
+
+    None: the field is a value.
+    """
+    groups, option = group_members(annotation), params.get(f"{prefix}name")
+    groups = [group for group in groups if choice_of(group) == option] or groups
+    names = set(_names(params, prefix))
+    matching = (group for group in groups if set(group.model_fields) == names)
+    return next(matching, groups[0] if groups else None)  # its own check then says what does not exist
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -347,7 +347,11 @@ def test_a_key_without_a_default_has_to_be_given(write):
         ("spans: list[int] = [1, 2]", "spans: set[int] = {1, 2}", 13, "Settings.spans is of a type", "list, dict"),
         ("spans: list[int] = [1, 2]", "spans: tuple[int, ...]", 13, "Settings.spans is of a type", "in __init__"),
         ("depth: int", "depth: __import__('pathlib').Path", 13, "Settings.depth is of a type", "declare it with"),
-        ("depth: int", "depth: __import__('typing').Any = {1}", 13, "default of Settings.depth, {1}", "a default of"),
+        ("depth: int", "depth: list = [{1}]", 13, "default of Settings.depth, [{1}]", "a default of"),
+        ("depth: int", "depth: dict = {0: 1.5}", 13, "default of Settings.depth, {0: 1.5}", "keys of text"),
+        ("depth: int", "depth: dict[int, float]", 13, "Settings.depth is of a type", "dict with keys of text"),
+        ("depth: int", "depth: list[dict[int, float]]", 13, "Settings.depth is of a type", "dict with keys of text"),
+        ("depth: int", "depth: __import__('typing').Any", 13, "may be text or something else", "give it one type"),
     ],
 )
 def test_a_broken_model_is_explained_with_its_line(write, old, new, line, problem, remedy):
@@ -356,6 +360,15 @@ def test_a_broken_model_is_explained_with_its_line(write, old, new, line, proble
     assert place.startswith(f"bag.py, line {line}") or place.startswith(f"bag.py, line {line + 1}")
     assert problem in found
     assert remedy in help_
+
+
+def test_the_keys_of_a_nested_group_are_held_to_the_same(write):
+    head = "class Head(Group):\n        KEY\n\n    class Settings"
+    nested = MODEL.replace("class Settings", head).replace("depth: int", "depth: Head | None = None")
+    for key, told in (("size: int | str", "may be text or something else"), ("size: dict[int, int]", "is of a type")):
+        [(_, problem, _)] = read_faults(write(bag=nested.replace("KEY", key)))
+        assert told in problem
+    load_extensions(write(bag=nested.replace("KEY", "size: dict[str, int]")))
 
 
 def test_a_source_without_its_methods_is_explained(write):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment.config.group import Group
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings
 from sentiment.errors import TrackingError
-from sentiment.tracking.params import flatten_settings, read_settings
+from sentiment.flat import flatten_model
+from sentiment.tracking.params import _read_group, _write_value, flatten_settings, read_settings
 
 GROUPS = ("model", "optimizer", "scheduler", "trainer", "tracking")
 OPTIONS = [f"{group}={file.stem}" for group in GROUPS for file in sorted((PROJECT_DIR / "conf" / group).glob("*.yaml"))]
@@ -40,6 +42,39 @@ def test_the_text_null_is_not_nothing(project):
     assert settings.trainer.init_from == "null"
     assert read_settings(flatten_settings(settings)) == settings
     assert flatten_settings(project.settings("model=rnn"))["trainer.init_from"] == "null"
+
+
+class Small(Group):
+    """A group of an extension."""
+
+    units: int
+
+
+class Named(Group):
+    """One whose name is any text, so that it tells no option."""
+
+    name: str
+    units: int
+
+
+class Large(Group):
+    """Another one, for the same place."""
+
+    units: int
+    layers: list[int]
+
+
+class Holder(Group):
+    """Holds any of the three, or none."""
+
+    head: Small | Large | Named | None
+
+
+@pytest.mark.parametrize("head", [Small(units=1), Large(units=1, layers=[2]), Named(name="3", units=1), None])
+def test_of_groups_without_options_the_one_comes_back_that_has_the_keys(head):
+    """It was always the first: a run with another one could not be read."""
+    flat = {key: _write_value(value) for key, value in flatten_model(Holder(head=head)).items()}
+    assert Holder.model_validate(_read_group(Holder, flat, "")) == Holder(head=head)
 
 
 @pytest.fixture(scope="session")
