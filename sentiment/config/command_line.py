@@ -58,6 +58,7 @@ from sentiment.config.points import (
     explain_intervals,
     explain_sweep,
     find_unlisted,
+    list_branch_lines,
     list_points,
     list_values,
 )
@@ -206,10 +207,9 @@ class CommandLineCheck:
         faults += find_nested(params, "hydra.sweeper.params")
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
-        branches = [one for one in (OmegaConf.select(hydra_config, "sweeper.branches") or {}).values() if one]
-        inner = self._parse([f"{key}={value}" for branch in branches for key, value in branch.items()], [])
-        named = {one.key_or_group for one in typed}
-        varied = [*(one for one in [*inner, *space] if one.key_or_group not in named), *swept]
+        told = {one.key_or_group for one in typed}
+        written = [*space, *self._parse(list_branch_lines(hydra_config.sweeper), unreadable)]
+        varied = [*(one for one in written if one.key_or_group not in told), *swept]
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
             named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])

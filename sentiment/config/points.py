@@ -9,6 +9,7 @@ from typing import cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig, OmegaConf
 
 from sentiment.composing import find_replaced, list_written
 from sentiment.config.faults import WHOLE_NUMBER
@@ -39,6 +40,13 @@ def list_points(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[lis
     for index, axis in enumerate(axes):
         for value in axis[1:]:
             yield [*first[:index], value, *first[index + 1 :]]
+
+
+def list_branch_lines(sweeper: DictConfig) -> list[str]:
+    """Return what the branches of a search say, as overrides; what is no branch is told by the study that reads it."""
+    branches = OmegaConf.select(sweeper, "branches")
+    tables = branches.values() if isinstance(branches, DictConfig) else ()
+    return [f"{key}={value}" for table in tables if isinstance(table, DictConfig) for key, value in table.items()]
 
 
 def list_values(override: Override) -> list[Override]:
@@ -89,8 +97,8 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         else:
             values = list_values(override)
             count = len(values)
-            first = {repr(one.value()): one for one in reversed(values)}
-            if doubled := [one.get_value_string() for one in values if one is not first[repr(one.value())]]:
+            first = {_write_meaning(one): one for one in reversed(values)}
+            if doubled := [one.get_value_string() for one in values if one is not first[_write_meaning(one)]]:
                 problem = (
                     f"{override.get_value_string()} names {doubled[0]} more than once, so several jobs would be one"
                 )
@@ -103,6 +111,12 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
             problem = f"{override.get_value_string()} makes it {points:,.0f} jobs, more than {MOST_POINTS:,}"
             return [Fault(override.key_or_group, problem, "name fewer values, or draw from them: search=study")]
     return []
+
+
+def _write_meaning(override: Override) -> str:
+    """Return a value as text, of 0 and 0.0 the same: a configuration's types make a whole number a float."""
+    value = override.value()
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _find_rewritten(overrides: Sequence[Override], *, is_grid: bool) -> Iterator[Fault]:

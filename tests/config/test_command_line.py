@@ -513,6 +513,7 @@ def test_what_some_run_reads_may_be_set(arguments):
         (["-m", "trainer={max_epochs: 3}", "trainer={patience: 2},{patience: 3}"], "trainer", "keeps the later alone"),
         (["-m", "+hydra.sweeper.params={model: 'rnn,transformer'}", "model={depth: 2}"], "model", "the later alone"),
         (["-m", "~trainer.devices", "seed=0,1"], "trainer.devices", "would delete it where it is null"),
+        (["-m", "model.dropout=0,0.1,0.0"], "model.dropout", "names 0.0 more than once"),
         (["-m", "trainer.patience=4,null,null"], "trainer.patience", "names null more than once"),
     ],
 )
