@@ -254,6 +254,36 @@ def is_patience_alone(pruner: BasePruner) -> bool:
     return isinstance(pruner, PatientPruner) and pruner._wrapped_pruner is None
 
 
+def settle_resources(pruner: BasePruner, study: optuna.Study) -> bool:
+    """Settle what a pruner is to estimate from the length of trials (``auto``) by the one that was complete first.
+
+    Optuna takes the longest that is complete when a process first asks: jobs in processes of their own, and a study
+    that goes on, would have other rungs or brackets, and compare trials after unequal work.
+
+    Returns:
+        Whether the pruner may be asked; else no trial is complete.
+    """
+    from optuna.pruners import HyperbandPruner, PatientPruner, SuccessiveHalvingPruner
+    from optuna.pruners._successive_halving import _estimate_min_resource
+    from optuna.trial import TrialState
+
+    if isinstance(pruner, PatientPruner) and pruner._wrapped_pruner is not None:
+        return settle_resources(pruner._wrapped_pruner, study)
+    is_hyperband = isinstance(pruner, HyperbandPruner) and pruner._max_resource == "auto"
+    if not is_hyperband and not (isinstance(pruner, SuccessiveHalvingPruner) and pruner._min_resource is None):
+        return True
+    trials = [trial for trial in list_all_trials(study) if trial.state == TrialState.COMPLETE]
+    complete: list[Any] = [trial for trial in trials if trial.last_step is not None]
+    if not complete:
+        return False
+    first = min(complete, key=lambda trial: (trial.datetime_complete, trial.number))
+    name, value = "_min_resource", _estimate_min_resource([first])
+    if is_hyperband:
+        name, value = "_max_resource", first.last_step + 1
+    setattr(pruner, name, value)
+    return True
+
+
 # Lightning
 
 

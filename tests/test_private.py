@@ -225,6 +225,22 @@ def check_patience():
     assert [private.is_patience_alone(one) for one in (*patient, median)] == [True, False, False]
 
 
+def check_resources():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        patient = optuna.pruners.PatientPruner(optuna.pruners.HyperbandPruner(), patience=0)
+    halving, study = optuna.pruners.SuccessiveHalvingPruner(), optuna.create_study()
+    assert not any(private.settle_resources(pruner, study) for pruner in (patient, halving))
+    for steps in (300, 900):  # the one that was complete first, not the longest
+        study.add_trial(optuna.trial.create_trial(value=1, intermediate_values={steps - 1: 1.0}))
+    assert all(private.settle_resources(pruner, study) for pruner in (patient, halving, optuna.pruners.NopPruner()))
+    assert (patient._wrapped_pruner._max_resource, halving._min_resource) == (300, 2)
+    reached = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values={1: 1.0})
+    study.add_trial(reached)
+    halving.prune(study, study.trials[-1])
+    assert not study.trials[-1].system_attrs, "it has yet to come to the first rung"
+
+
 def check_trials():
     study = optuna.create_study(pruner=optuna.pruners.HyperbandPruner())
     study.tell(study.ask(), 1.0)
@@ -296,6 +312,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "pass_search_space": ("optuna", check_search_space),
     "require_parents": ("optuna", check_parents),
     "is_patience_alone": ("optuna", check_patience),
+    "settle_resources": ("optuna", check_resources),
     "list_all_trials": ("optuna", check_trials),
     "serve_trials": ("optuna", check_served),
     "describe_epochs": ("lightning", check_epochs),

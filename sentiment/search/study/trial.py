@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import RunPaused, RunPruned, SentimentError
 from sentiment.format import format_count
-from sentiment.private import get_storage, is_patience_alone
+from sentiment.private import get_storage, is_patience_alone, settle_resources
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
 from sentiment.search.storage.lock import hold_lock
@@ -300,6 +300,8 @@ def finish_repeat(study: optuna.Study, trial_id: int, repeat: int, value: float,
 
 
 def _prune(study: optuna.Study, trial_id: int, step: int, margin: float = 0.0) -> None:
+    if not settle_resources(study.pruner, study):
+        return
     storage = get_storage(study)
     trial = storage.get_trial(trial_id)
     known, reported = set(trial.system_attrs), trial.intermediate_values[step]

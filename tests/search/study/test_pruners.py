@@ -70,6 +70,26 @@ def test_a_pruner_ends_bad_trials_early(sweep, pruner):
     assert not any("failure.reason" in trial.user_attrs for trial in study.trials)  # pruned is no failure
 
 
+def test_brackets_of_hyperband_are_the_same_in_every_process(sweep, monkeypatch):
+    """They follow from the trial that was complete first; those after it are longer."""
+    brackets, prune = set(), optuna.pruners.HyperbandPruner.prune
+
+    def note(pruner, study, trial):
+        is_behind = prune(pruner, study, trial)
+        brackets.add(pruner._n_brackets)
+        return is_behind
+
+    def evaluate(config):
+        for step in range(3 if current_trial().number == 0 else 27):
+            current_trial().report(-current_trial().number, step=step)
+        return -current_trial().number
+
+    monkeypatch.setattr(optuna.pruners.HyperbandPruner, "prune", note)
+    for total in (2, 4):  # each command has a pruner of its own, as each worker has
+        sweep("x=interval(0,1)", "hydra/sweeper/pruner=hyperband", f"hydra.sweeper.n_trials={total}", task=evaluate)
+    assert brackets == {2}
+
+
 def test_without_a_pruner_every_trial_runs_to_its_end(sweep):
     study, _ = run_pruned(sweep, "none")
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
