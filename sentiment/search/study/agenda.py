@@ -15,14 +15,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.space.grid import list_values
-from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY, Changes, PointReader, TakenPoints, make_key
+from sentiment.search.space.points import REPLACES_KEY, Changes, PointReader, TakenPoints, make_key
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state, read_repeats
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import Searched
-from sentiment.search.study.spending import count_jobs
+from sentiment.search.study.spending import count_committed, count_jobs
 from sentiment.search.study.trial import ATTEMPT_KEY
 
 MOST_FREE = 500
@@ -310,11 +310,10 @@ class Agenda:
         """Return whether there is time for the rest of an interrupted trial, up to its pause; its work is counted."""
         if self._budget.seconds is None:
             return True
-        spent, target = self._measure(trials), trial.system_attrs.get(TARGET_KEY)
-        goal = float(self._repeats)
-        if target is not None and target < spent.steps_per_job:
-            goal = target / spent.steps_per_job
-        return self._budget.has_time(spent, max(0.0, goal - count_jobs(trial, spent.steps_per_job)))
+        spent = self._measure(trials)
+        done = count_jobs(trial, spent.steps_per_job)
+        rest = count_committed(trial, done, self._repeats, spent.steps_per_job) - done
+        return self._budget.has_time(spent, max(0.0, rest))
 
     def _find_promoted(self, ledger: Ledger, trials: Sequence[FrozenTrial], *, is_closing: bool) -> FrozenTrial | None:
         """Find the paused trial that is to go on, within the budget; at first one that cannot, and ends for that."""

@@ -72,7 +72,7 @@ class Meter:
             lengths += filter(None, (_estimate_seconds(trial, steps_per_job) for trial in filter(is_paused, opened)))
         trial_seconds = statistics.median(lengths) if lengths else 0.0
         done = {trial.number: count_jobs(trial, steps_per_job, trial_seconds) for trial in opened}
-        committed = {trial.number: _commit(trial, done[trial.number], self._repeats, steps_per_job) for trial in opened}
+        committed = {one.number: count_committed(one, done[one.number], self._repeats, steps_per_job) for one in opened}
         trial_epochs = max(self._trial_epochs, max(map(_count_epochs, opened), default=0.0))
         # Another command may have claimed a trial and not yet told its epochs: they are as many as any trial's.
         sizes = {trial.number: _count_epochs(trial) or trial_epochs for trial in opened}
@@ -128,12 +128,24 @@ def _count_unused(trial: FrozenTrial) -> float:
     return sum(1.0 - outcome.share for outcome in ran)
 
 
-def _commit(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float) -> float:
-    """Return the work that a trial will have done when it ends or is paused, in whole jobs."""
+def count_committed(trial: FrozenTrial, done: float, repeats: int, steps_per_job: float) -> float:
+    """Return the work that a trial will have done when it ends or is paused, in whole jobs.
+
+    One that has come past the rung where it was to pause runs all its repeats: its first job stopped early, or has no
+    checkpoint to pause at.
+
+    Args:
+        trial: The trial.
+        done: What it has done.
+        repeats: Jobs per trial.
+        steps_per_job: Reports of a whole job; 0: nobody knows.
+    """
     if trial.state.is_finished() or trial.datetime_start is None or is_paused(trial):
         return done
     target: int | None = trial.system_attrs.get(TARGET_KEY)
-    if target is None or not steps_per_job or target >= steps_per_job:
+    first = read_outcomes_of(trial).get(0)
+    is_past = target is not None and (count_steps(trial) > target or (first is not None and first.state == "complete"))
+    if target is None or is_past or not steps_per_job or target >= steps_per_job:
         return float(repeats) - _inherit(trial, steps_per_job)
     return max(done, target / steps_per_job - _inherit(trial, steps_per_job))
 

@@ -545,6 +545,23 @@ def test_how_long_a_job_takes_is_told_of_one_repeat(pruner):
     assert not Budget(seconds=11).has_time(spent, 4)
 
 
+@pytest.mark.parametrize(
+    ("reports", "share", "committed"),
+    [(1, None, 1 / 3), (3, None, 1 / 3), (4, None, 3.0), (2, 2 / 9, 3.0)],
+    ids=["before", "at", "past", "stopped early"],
+)
+def test_who_does_not_pause_at_its_rung_is_counted_with_all_its_repeats(reports, share, committed):
+    attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}, EPOCHS_KEY: 9.0}
+    whole = Outcome("complete", (1.0,), share=1.0).to_json()
+    ended = create_trial(value=1.0, system_attrs={**attributes, OUTCOME_KEY.format(repeat=0): whole})
+    ended.intermediate_values = dict.fromkeys(range(9), 0.5)
+    kept = {} if share is None else {OUTCOME_KEY.format(repeat=0): Outcome("complete", (1.0,), share=share).to_json()}
+    trial = create_trial(state=TrialState.RUNNING, system_attrs={**attributes, **kept, TARGET_KEY: 3})
+    trial.number, trial.intermediate_values = 1, dict.fromkeys(range(reports), 0.5)
+    spent = Meter(3, PromotionPruner(3)).measure([ended, trial], [])
+    assert spent.committed_trials == pytest.approx(1 + committed)
+
+
 def test_how_far_a_repeat_came_is_not_told_by_another(sweep, study_dir):
     """The first one stops early, the second tells nothing: it is whole, and both are as long as the first says."""
 
