@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 OWN_FOLDER = "${project_dir:}"
@@ -13,6 +15,19 @@ OWN_FOLDER = "${project_dir:}"
 def expand_home(text: str) -> Path:
     """Return a path with ``~`` as a shell writes it out; where there is no such person, as it stands."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises where there is no such person
+
+
+def list_roots(folder: Path) -> list[Path]:
+    """Return a folder, and the links in it that lead to folders elsewhere, e.g. from ``multirun/`` to a larger disk."""
+    links = []
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        links = sorted(Path(entry.path) for entry in entries if entry.is_symlink())
+    return [folder, *(link for link in links if link.is_dir() and not link.resolve().is_relative_to(folder.resolve()))]
+
+
+def find_files(folder: Path, name: str) -> Iterator[Path]:
+    """Find the files of a name in a folder and below it; links are followed as by `list_roots`, and none below."""
+    return (file for root in list_roots(folder) for file in root.rglob(name))
 
 
 def write_portable(text: str, folder: Path) -> str:

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.format import format_count, join_names, list_first
+    from sentiment.paths import find_files
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.adoption import settle_all_adopted
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
         deliverer.deliver()
         if not deliverer.failures:
             settle_all_adopted(folder, deliverer.open)
-        if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
+        if [file for file in sorted(find_files(folder, PARENT_FILE)) if tell_parent_again(file.parent)]:
             deliverer.deliver()
         failures |= deliverer.failures
     open_ones = {outbox.folder for outbox in list_outboxes() if not outbox.is_delivered}

@@ -10,6 +10,7 @@ from pathlib import Path
 from sentiment.config.objective import METRICS, list_objectives, select_objective
 from sentiment.errors import TrackingError
 from sentiment.format import format_duration, format_metric, format_number
+from sentiment.paths import find_files
 from sentiment.tracking import runs as stored_runs
 from sentiment.tracking.result_file import FINGERPRINT_TAG, RESULT_FILE, ResultRecord, read_result
 
@@ -85,7 +86,7 @@ def _list_commands(record: ResultRecord, folder: Path, name: str) -> Iterator[st
 
 def find_comparable(record: ResultRecord, folder: Path) -> str | None:
     """Return what commands call the run that ended last on the same data, tested as this one was; None without one."""
-    files = sorted(stored_runs.MULTIRUN_DIR.rglob(RESULT_FILE), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = sorted(find_files(stored_runs.MULTIRUN_DIR, RESULT_FILE), key=lambda file: -file.stat().st_mtime)
     for file in [file for file in files if file.parent != folder][:LOOKED_AT]:
         try:
             other = read_result(file)

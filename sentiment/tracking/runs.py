@@ -20,7 +20,7 @@ from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError, first_line
 from sentiment.format import mask_passwords
-from sentiment.paths import expand_home
+from sentiment.paths import expand_home, find_files
 from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
@@ -240,7 +240,7 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
     Raises:
         TrackingError: There is none.
     """
-    files = sorted(multirun_dir.rglob(RESULT_FILE), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = sorted(find_files(multirun_dir, RESULT_FILE), key=lambda file: -file.stat().st_mtime)
     for file in files:  # the newest first, so that old records need not be read; a write comes after a start
         if (file.parent / BUNDLE_DIR).is_dir():
             record = read_result(file)
@@ -255,14 +255,14 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
 def find_folder(name: str, multirun_dir: Path) -> Path | None:
     """Find the folder of a run, or of runs, by its path or its name under `multirun_dir`; None where there is none."""
     for folder in (expand_home(name), multirun_dir / name):
-        if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
+        if name and folder.is_dir() and next(find_files(folder, RESULT_FILE), None) is not None:
             return folder
     return None
 
 
 def _find_id(run_id: str, multirun_dir: Path, name: str) -> Path | None:
     """Find the folder whose file names an MLflow run; read as text, so that a damaged record is no hindrance."""
-    for file in sorted(multirun_dir.rglob(name)):
+    for file in sorted(find_files(multirun_dir, name)):
         with suppress(PermissionError):  # a run of somebody else, who keeps it closed
             if re.search(rf'"run_id":\s*"{run_id}"', file.read_text(encoding="utf-8", errors="replace")):
                 return file.parent
@@ -293,7 +293,7 @@ def is_numbered_otherwise(record: ResultRecord) -> bool:
 
 def _read_folder(folder: Path) -> list[StoredRun]:
     own = folder / RESULT_FILE
-    files = [own] if own.is_file() else sorted(folder.rglob(RESULT_FILE))
+    files = [own] if own.is_file() else sorted(find_files(folder, RESULT_FILE))
     if not files:
         raise TrackingError(f"{folder} holds no run yet.", "wait for its first job, or name another")
     found = [StoredRun(read_result(file), file.parent) for file in files]
@@ -302,8 +302,8 @@ def _read_folder(folder: Path) -> list[StoredRun]:
 
 def name_near(name: str, multirun_dir: Path) -> list[str]:
     """Return what is called alike, sweeps before their runs; where nothing is, what was written last."""
-    folders = {file.parent: file.stat().st_mtime for file in multirun_dir.rglob(RESULT_FILE)}
-    folders |= {file.parent: folders.get(file.parent, 0.0) for file in multirun_dir.rglob(PARENT_FILE)}
+    folders = {file.parent: file.stat().st_mtime for file in find_files(multirun_dir, RESULT_FILE)}
+    folders |= {file.parent: folders.get(file.parent, 0.0) for file in find_files(multirun_dir, PARENT_FILE)}
     names = [str(folder.relative_to(multirun_dir)) for folder in sorted(folders, key=lambda folder: -folders[folder])]
     near = difflib.get_close_matches(name, sorted(names, key=len), n=SHOWN_NAMES, cutoff=0.6)
     return near or names[:SHOWN_NAMES]

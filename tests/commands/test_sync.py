@@ -82,6 +82,17 @@ def test_runs_that_lie_elsewhere_in_the_project_are_delivered_too(multirun, tmp_
     assert all(outbox.is_delivered for outbox in waiting)
 
 
+def test_a_sweep_that_lies_on_another_disk_behind_a_link_is_delivered_once(multirun, tmp_path, capsys):
+    for folder in (tmp_path / "disk/0", multirun / "here"):
+        Outbox(folder).note("tags", tags={})
+    (multirun / "big").symlink_to(tmp_path / "disk")
+    (multirun / "latest").symlink_to(multirun / "here")
+    for said in ("2 delivered.\n", "Everything is delivered.\n"):
+        main(["sync"])
+        assert capsys.readouterr().out == said
+    assert Outbox(tmp_path / "disk/0").is_delivered
+
+
 def test_every_place_that_conf_gives_a_run_is_delivered_from():
     places = set()
     for file in (PROJECT_DIR / "conf").rglob("*.yaml"):

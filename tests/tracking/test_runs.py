@@ -334,6 +334,14 @@ def test_the_latest_finished_run_with_a_model(sweep, tmp_path):
         find_latest_run(tmp_path / "nowhere")
 
 
+def test_a_run_behind_a_link_to_another_disk_is_found(sweep, tmp_path):
+    (tmp_path / "multirun").mkdir()
+    (tmp_path / "multirun/big").symlink_to(sweep.sweep_dir)
+    latest = find_latest_run(tmp_path / "multirun")
+    for name in ("big/0", latest.record.run_id, str(tmp_path / "multirun/big/0")):
+        assert find_stored_run(name, tmp_path / "multirun", "").folder == tmp_path / "multirun/big/0" == latest.folder
+
+
 def test_a_try_is_not_the_latest_run(find, tmp_path):
     run = find("sweep/0")
     write_result(run.folder, replace(run.record, params={**run.record.params, "trainer.debug": "fast"}))
