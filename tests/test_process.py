@@ -70,6 +70,7 @@ print((resident() - before) // 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other allocators")
 def test_freed_tensors_leave_the_process():
     assert int(run(HOLES).stdout) < 100, "holes remain where tensors were: memory grows with every new length of texts"

@@ -21,10 +21,16 @@ from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.labelled import LabelledReviews
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
+from sentiment.report.errors import evaluation
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.result_file import ResultRecord, write_result
 from sentiment.training.run import build_module, save_run_bundle
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr(evaluation, "RESAMPLES", 30)
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def test_a_folder_holds_one_study(study):
     assert [number for number, _ in study.starts] == [0]
 
 
+@pytest.mark.slow
 def test_a_study_in_a_renamed_folder_goes_on_as_it_is_told_to(study):
     """Where the folder's name follows from the study's, as in every search here."""
     named = f"hydra.sweep.dir={study.folder}/${{hydra.sweeper.study_name}}"

@@ -17,7 +17,7 @@ SEED = "hydra.sweeper.sampler.seed=7"
         pytest.param("ctrl-c", {130, -signal.SIGINT}, 1, id="ctrl-c in-process", marks=pytest.mark.slow),
         pytest.param("ctrl-c twice", {130, -signal.SIGINT}, 2, id="ctrl-c twice", marks=pytest.mark.slow),
         pytest.param("sigterm", {143}, 2, id="sigterm", marks=pytest.mark.slow),
-        pytest.param("sigterm", {143}, 1, id="sigterm in-process"),
+        pytest.param("sigterm", {143}, 1, id="sigterm in-process", marks=pytest.mark.slow),
         pytest.param("terminal closed", {129}, 2, id="terminal closed", marks=pytest.mark.slow),
     ],
 )

@@ -88,7 +88,7 @@ def test_an_application_that_does_not_search_imports_nothing_heavy(tmp_path: Pat
     assert (done.returncode, done.stdout.splitlines()) == (0, ["imported"]), done.stderr
 
 
-@pytest.mark.parametrize("way", ["register", "entry point"])
+@pytest.mark.parametrize("way", [pytest.param("register", marks=pytest.mark.slow), "entry point"])
 def test_it_survives_a_change_of_hydras_singletons(tmp_path: Path, way: str):
     done = run_python(tmp_path, RESTORED, way)
     assert done.returncode == 0, done.stderr

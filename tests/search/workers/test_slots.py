@@ -227,6 +227,7 @@ def test_a_full_temporary_folder_is_explained(sweep, monkeypatch):
     assert raise_full.called
 
 
+@pytest.mark.slow
 def test_a_command_deals_its_jobs_over_the_devices(start_toy, tmp_path):
     mark = tmp_path / "marks.txt"
     places = ["hydra.sweeper.devices=[0,1]", "hydra.sweeper.trials_per_device=2", "hydra.sweeper.n_jobs=4"]

@@ -136,6 +136,7 @@ def post(app, body: bytes) -> tuple[int, dict]:
     return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's server
 def test_a_request_that_is_too_large_is_refused_over_http(recorded, monkeypatch):
     from mlflow.pyfunc import load_model, scoring_server
