@@ -46,7 +46,7 @@ def list_branch_lines(sweeper: DictConfig) -> list[str]:
     """Return what the branches of a search say, as overrides; what is no branch is told by the study that reads it."""
     branches = OmegaConf.select(sweeper, "branches")
     tables = branches.values() if isinstance(branches, DictConfig) else ()
-    return [f"{key}={value}" for table in tables if isinstance(table, DictConfig) for key, value in table.items()]
+    return [f"{key!s}={value}" for table in tables if isinstance(table, DictConfig) for key, value in table.items()]
 
 
 def list_values(override: Override) -> list[Override]:
