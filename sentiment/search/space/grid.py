@@ -136,9 +136,14 @@ class ValidGridSampler(BaseSampler):
         """Return the value of the assigned point.
 
         Raises:
-            ValueError: Every point is taken, or the parameter is none of the grid.
+            ConfigError: The parameter is none of the grid: the application's own space draws it.
+            ValueError: Every point is taken.
         """
-        point = get_storage(study).get_trial_system_attrs(get_trial_id(trial)).get("fixed_params", {})
-        if param_name in point:
-            return point[param_name]
-        raise ValueError(f"the grid has no value of {param_name} that no trial has")
+        point = get_storage(study).get_trial_system_attrs(get_trial_id(trial)).get("fixed_params")
+        if point is None:
+            raise ValueError(f"the grid has no value of {param_name} that no trial has")
+        if param_name not in point:
+            problem = f"draws {param_name}, and a grid tries the points that it lists alone"
+            remedy = "leave it out, or choose another sampler: hydra/sweeper/sampler=random"
+            raise ConfigError([Fault("hydra.sweeper.custom_search_space", problem, remedy)])
+        return point[param_name]

@@ -307,6 +307,13 @@ def test_what_a_custom_search_space_draws_cannot_be_fixed_too(sweep, toy_space):
         sweep("x=interval(-5,5)", "y=1", CUSTOM, "hydra.sweeper.n_trials=2")
 
 
+def test_a_custom_search_space_draws_nothing_beside_a_grid(sweep, toy_space):
+    grid = ["hydra/sweeper/sampler=grid", "x=1,2"]
+    told = r"custom_search_space: draws y, and a grid .* alone\n +-> leave it out, or choose another sampler"
+    with execution_whitelist("toy_space.*"), pytest.raises(StudyEndedError, match=told):
+        sweep(*grid, "noise=0.3", CUSTOM)
+
+
 def test_a_custom_search_space_that_the_application_does_not_trust_is_refused(sweep, toy_space, study_dir):
     with (
         execution_whitelist("somewhere_else.*"),
