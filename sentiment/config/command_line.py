@@ -31,7 +31,6 @@ from omegaconf.errors import OmegaConfBaseException
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested, spread
 from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
-    UnreadKeys,
     find_idle_pruners,
     find_lost_interpolations,
     find_lost_pauses,
@@ -64,6 +63,7 @@ from sentiment.config.points import (
 )
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
+from sentiment.config.unread import UnreadKeys
 from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.private import expand_aliases, parse_arguments, read_folder
 

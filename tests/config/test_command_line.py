@@ -14,11 +14,11 @@ from optuna.distributions import IntDistribution
 from pydantic import BaseModel
 
 from sentiment.config.command_line import check_command_line, complete_study_keys
-from sentiment.config.conflicts import UNREAD, UnreadKeys
 from sentiment.config.group import DataGroup
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.option import OPTIONS, Option, group_members
 from sentiment.config.schema import ImdbDataSettings, Settings
+from sentiment.config.unread import UNREAD, UnreadKeys
 from sentiment.errors import ConfigError
 from sentiment.search.options import StudyOptions
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
