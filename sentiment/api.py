@@ -146,7 +146,8 @@ def load(name: str | Path) -> Run | Sweep | Predictor:
     """Find what is there by its name: a run, a sweep, or else a model by whatever name ``predict --model`` takes.
 
     A run may be named by its MLflow id, a sweep by that of its parent run; a model is a registered one (``imdb``,
-    ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``), a bundle's folder or a checkpoint.
+    ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``), what MLflow calls a run's model (``runs:/ID/model``,
+    ``models:/m-ID``), a bundle's folder or a checkpoint.
 
     Raises:
         SentimentError: There is nothing of that name, or it is a sweep of another machine.

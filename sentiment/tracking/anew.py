@@ -15,7 +15,7 @@ VERSIONS_TAG = "models.versions"
 
 START, TEACHERS = "trainer.init_from", "trainer.teachers"
 
-ALIASED = re.compile(r"models:/[^/]+|[^/:@]+@[\w-]+|(?P<bare>[^/:@]+)")
+ALIASED = re.compile(r"models:/(?!m-[0-9a-f]{32}$)[^/]+|[^/:@]+@[\w-]+|(?P<bare>[^/:@]+)")
 """Names of registered models without a version; a bare one may be that of a folder or run, too."""
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 REGISTRY_URI = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<version>\d+))?")
 
+RUN_URI = re.compile(r"runs:/(?P<run_id>[0-9a-f]{32})/model")
+LOGGED_URI = re.compile(r"models:/(?P<model_id>m-[0-9a-f]{32})")
+"""How MLflow writes the model of a run, and a logged model, whatever run it is of."""
+
 
 @dataclass(frozen=True)
 class ModelSource:
@@ -67,8 +71,8 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
 
     Args:
         name: A run (folder, ``NAME/NUMBER``, MLflow run id), a bundle's folder, a checkpoint, or a registered model
-            (``imdb`` for its champion, ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``); None: the
-            latest finished run.
+            (``imdb`` for its champion, ``imdb@ALIAS``, ``imdb/3``, each with or without ``models:/``), or what MLflow
+            itself calls a run's model (``runs:/ID/model``, ``models:/m-ID``); None: the latest finished run.
         multirun_dir: The folder.
         tracking_uri: The store, with its registry.
 
@@ -78,6 +82,10 @@ def find_model_source(name: str | None, multirun_dir: Path, tracking_uri: str) -
     """
     if name is None:
         return _of_run(find_latest_run(multirun_dir))
+    if logged := LOGGED_URI.fullmatch(name):
+        return _of_logged(logged["model_id"], tracking_uri)
+    if of_run := RUN_URI.fullmatch(name):
+        name = of_run["run_id"]
     path = expand_home(name)
     if path.suffix == ".ckpt":
         return _of_checkpoint(path)
@@ -157,6 +165,15 @@ def _of_checkpoint(file: Path) -> ModelSource:
         f"a {RESULT_FILE}.",
         "give the checkpoint in its place, or the run: --model RUN",
     )
+
+
+def _of_logged(model_id: str, tracking_uri: str) -> ModelSource:
+    from sentiment.tracking.mlflow.read import fetch_logged_bundle, read_record
+
+    run_id, bundle = fetch_logged_bundle(tracking_uri, model_id)
+    record, name = read_record(tracking_uri, run_id), f"models:/{model_id}"
+    title = f"{record.name} ({name})"
+    return ModelSource(title, bundle, run_id=run_id, store=tracking_uri, version=name, is_try=record.is_try)
 
 
 def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> ModelSource:

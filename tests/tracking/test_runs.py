@@ -195,6 +195,18 @@ def test_a_model_that_its_folder_has_no_more_is_that_of_the_store(find):
     assert not (run.folder / "model").exists(), "who made room keeps it"
 
 
+def test_what_mlflow_calls_the_model_of_a_run_leads_to_it(sweep, tmp_path):
+    run_id = run_ids(sweep)[1]
+    (model,) = sweep.client().get_run(run_id).outputs.model_outputs
+    expected = Predictor.load(sweep.sweep_dir / "0/model").predict(TEXTS).probabilities
+    for name in (f"runs:/{run_id}/model", f"models:/{model.model_id}"):
+        source = find_model_source(name, tmp_path, sweep.uri)
+        assert (source.run_id, source.store) == (run_id, sweep.uri)
+        np.testing.assert_array_equal(source.load().predict(TEXTS).probabilities, expected)
+    with pytest.raises(TrackingError, match=f"m-{'0' * 32}"):
+        find_model_source(f"models:/m-{'0' * 32}", tmp_path, sweep.uri)
+
+
 def test_test_predictions_that_their_folder_has_no_more_are_those_of_the_store(find, caplog):
     _tell_asked.cache_clear()
     run = find("sweep/0")

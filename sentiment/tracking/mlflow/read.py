@@ -158,6 +158,19 @@ def fetch_run_bundle(uri: str, run_id: str) -> Path | None:
         return None if model is None else fetch_bundle(uri, str(model.artifact_location))
 
 
+def fetch_logged_bundle(uri: str, model_id: str) -> tuple[str, Path]:
+    """Return the run that logged a model, and the folder of its bundle, see `fetch_bundle`.
+
+    Raises:
+        TrackingError: The store cannot be read, or does not know the model.
+        ModelFileError: It is no model of this project.
+    """
+    client = open_client(uri)
+    with reading(uri):
+        model = client.get_logged_model(model_id)
+        return str(model.source_run_id), fetch_bundle(uri, str(model.artifact_location))
+
+
 @cache
 def fetch_bundle(uri: str, location: str) -> Path:
     """Download the bundle of a logged model into a temporary folder, without letting MLflow load the model.

@@ -533,6 +533,7 @@ def test_the_best_command_names_models_by_their_versions(make_record):
         ({}, {"trainer.init_from": "imdb"}, "models that imdb stood for then, and they may be others by now"),
         ({}, {"trainer.init_from": "README.md", "trainer.teachers": f'["sweep","{"0" * 32}"]'}, ""),
         ({}, {"trainer.init_from": "multirun/a/0", "trainer.teachers": '["a/0","models:/b/3"]'}, ""),
+        ({}, {"trainer.init_from": f"models:/m-{'0' * 32}", "trainer.teachers": f'["runs:/{"0" * 32}/model"]'}, ""),
     ],
 )
 def test_a_best_run_that_its_settings_alone_do_not_train_again_has_no_command_and_says_why(
