@@ -7,19 +7,27 @@ builds is named by its import path: torch is imported when a model is built, not
 from __future__ import annotations
 
 import inspect
+import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Field, Tag
+
+from sentiment.format import join_names
 
 Kind = Literal["model", "data", "pretrain", "tracking"]
 """Config groups whose options are registered here."""
 
 UNNAMED = "built_in"
 """Stands for the built-in options of a group that share one settings class, which has no key ``name``."""
+
+EXTENSIONS = Path(__file__).parents[1] / "extensions"
+
+_BEGAN = time.time()
 
 S = TypeVar("S", bound=type[BaseModel])
 
@@ -104,6 +112,14 @@ def join_choices(group: Kind, unnamed: type[BaseModel] | None = None) -> Any:
 def _read_name(content: Any) -> str:
     name = content.get("name") if isinstance(content, dict) else getattr(content, "name", None)
     return UNNAMED if name is None else str(name)
+
+
+def tell_later_files() -> str | None:
+    """Return what to do where files of extensions were written after this Python began, as in a notebook; or None."""
+    later = sorted(str(file.name) for file in EXTENSIONS.rglob("*.py") if file.stat().st_ctime > _BEGAN)
+    if not later:
+        return None
+    return f"this Python began before {join_names(later)} was written: start it anew, in a notebook the kernel"
 
 
 def group_members(annotation: Any) -> list[type[BaseModel]]:

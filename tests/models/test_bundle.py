@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +13,13 @@ import pytest
 import torch
 from torch import nn
 
+from sentiment.config.objective import find_direction
 from sentiment.config.option import OPTIONS
 from sentiment.config.schema import RNNSettings, TransformerSettings
 from sentiment.data.batching import Cut
 from sentiment.data.fingerprint import UNTOLD, hash_reviews
 from sentiment.data.tokenizer import ReviewTokenizer
-from sentiment.errors import DataError, ModelFileError
+from sentiment.errors import DataError, ModelFileError, SentimentError
 from sentiment.models.attribution import attribute
 from sentiment.models.build import build_model
 from sentiment.models.bundle import (
@@ -29,6 +31,7 @@ from sentiment.models.bundle import (
     Predictor,
     _hash_settings,
     _Settings,
+    _tell_of_other_code,
     save_bundle,
 )
 from tests.models.own import Masking, Reading, registered
@@ -100,7 +103,8 @@ def test_another_file_of_its_extension_is_told_when_a_model_is_loaded(
     Predictor.load(bundle)
     Predictor.load(bundle)
     [told] = caplog.messages
-    assert f"extension model={settings.name} (SHA-256 aaaaaaaaaaaa) than there is now (bbbbbbbbbbbb)" in told
+    assert f"extension model={settings.name} (SHA-256 aaaaaaaaaaaa) than is loaded here (bbbbbbbbbbbb)" in told
+    assert told.endswith("put the earlier files back, or train the model again")
 
 
 def test_a_bundle_knows_the_reviews_that_its_model_learned_from(
@@ -302,6 +306,25 @@ def test_whole_settings_of_a_model_that_is_not_here_are_no_damage(
     content["sha256"][SETTINGS_FILE] = _hash_settings(content)
     (bundle / SETTINGS_FILE).write_text(json.dumps(content))
     with pytest.raises(ModelFileError, match=told):
+        Predictor.load(bundle)
+
+
+def test_a_file_that_was_written_after_this_python_began_is_told_so(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """As in a notebook, whose runs are processes of their own: they know it."""
+    monkeypatch.setattr("sentiment.config.option.EXTENSIONS", tmp_path)
+    (tmp_path / "own.py").touch()
+    remedy = r"\n  -> this Python began before own\.py was written: start it anew, in a notebook the kernel"
+    _tell_of_other_code(bundle, "own", "then", "now")
+    assert re.search(remedy, caplog.text)
+    with pytest.raises(SentimentError, match=remedy):
+        find_direction("val/own")
+    content = json.loads((bundle / SETTINGS_FILE).read_text())
+    content["model"]["name"] = "own"
+    content["sha256"][SETTINGS_FILE] = _hash_settings(content)
+    (bundle / SETTINGS_FILE).write_text(json.dumps(content))
+    with pytest.raises(ModelFileError, match=remedy):
         Predictor.load(bundle)
 
 
