@@ -87,13 +87,13 @@ class LearningSampler(RandomSampler):
 
 @pytest.mark.parametrize("constraints", ["[]", "['x < 5']"])
 def test_what_a_sampler_keeps_in_memory_lasts_as_long_as_the_command(sweep, registry, constraints, caplog):
+    caplog.set_level("INFO")
     (registry / "samplers" / "corner" / "__init__.py").write_text(LEARNING)
     where, limits = f"hydra.sweeper.sampler.registry={registry}", f"hydra.sweeper.constraints={constraints}"
     options = ("x=interval(-5,5)", "hydra/sweeper/sampler=hub", PACKAGE, where, limits)
     study = sweep(*options, "hydra.sweeper.n_trials=3", task=lambda config: config.x)
     assert [trial.params["x"] for trial in study.trials] == [0, 1, 2]
     assert "begins anew" not in caplog.text
-    with caplog.at_level("INFO"):
-        study = sweep(*options, "hydra.sweeper.n_trials=5", task=lambda config: config.x)
+    study = sweep(*options, "hydra.sweeper.n_trials=5", task=lambda config: config.x)
     assert [trial.params["x"] for trial in study.trials] == [0, 1, 2, 0, 1]
     assert caplog.text.count("what it kept in memory alone begins anew") == 1

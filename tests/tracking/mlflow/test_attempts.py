@@ -321,6 +321,7 @@ def test_a_run_of_other_data_does_not_have_the_mlflow_run_of_the_one_before_it(p
 @pytest.mark.parametrize("delivered", [True, False])
 def test_a_store_that_records_a_run_from_its_middle_on_has_all_of_it(project, attempt, delivered, caplog):
     """The attempts before were recorded nowhere, or in another store."""
+    caplog.set_level("INFO")
     other = Project(project.folder / "other")
     other.folder.mkdir()
     shutil.copy(project.folder / "mlflow.db", other.folder / "mlflow.db")
@@ -328,9 +329,8 @@ def test_a_store_that_records_a_run_from_its_middle_on_has_all_of_it(project, at
     attempt(points=[(2, 1.0)], ending=KILLED)
     if delivered:
         project.deliver()
-    with caplog.at_level("INFO"):
-        assert "was recorded in" not in caplog.text
-        context = attempt(f"tracking.uri={other.uri}", points=[(3, 1.5)])
+    assert "was recorded in" not in caplog.text
+    context = attempt(f"tracking.uri={other.uri}", points=[(3, 1.5)])
     assert f"It was recorded in {project.uri} so far, and goes on in {other.uri}" in caplog.text
     Deliverer(project.folder, [project.uri, other.uri]).deliver()
     records = [read_record(one.uri, one.run().info.run_id) for one in (project, other)]
