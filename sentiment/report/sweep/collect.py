@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,63 +215,44 @@ def collect_records(
         repeats=1 if history is None else history.repeats,
         is_at_work=is_at_work,
     )
-    notes = (*_note_lost(rows, is_copy), *_note_gone(table), *_note_bounds(table), *_note_copies(table))
-    notes = (*notes, *_note_ties(table))
+    notes = _list_notes(table, is_copy=is_copy)
     judged_by = (*known, *(name for row in rows for name in row.excess))  # a limit on a time depends on the machine
     return replace(table, notes=(*notes, *note_differences(records, judged_by)))
 
 
-def _note_lost(rows: Sequence[SweepRow], is_copy: bool) -> tuple[str, ...]:
-    lost = [str(number) for number in sorted(row.number for row in rows if row.is_lost)]
-    if not lost:
-        return ()
-    trials = f"trial{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
-    if is_copy:
-        return (
+def _list_notes(table: SweepTable, *, is_copy: bool) -> Iterator[str]:
+    """List what a reader of the figures has to know: what was lost, which are means or copies, and which are equal."""
+
+    def name(rows: Iterable[SweepRow]) -> list[str]:
+        return [str(number) for number in sorted(row.number for row in rows)]
+
+    if lost := name(row for row in table.rows if row.is_lost):
+        trials = f"trial{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
+        yield (
             f"MLflow has the study as it stood when a command on it last ended; the runs of {trials} are newer: the "
-            "table shows what they recorded, and does not rank them. A report where the study's folder is ranks all.",
+            "table shows what they recorded, and does not rank them. A report where the study's folder is ranks all."
+            if is_copy
+            else f"The study's storage has no result of {trials}, but the runs' records have: the table shows what "
+            "they recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust "
+            "the result files."
         )
-    return (
-        f"The study's storage has no result of {trials}, but the runs' records have: the table shows what they "
-        "recorded, and does not rank it. The storage was cut off, or is an older copy: restore it, or trust the "
-        "result files.",
-    )
-
-
-def _note_gone(table: SweepTable) -> tuple[str, ...]:
-    rows = [row for row in table.rows if row.state == "complete" and 0 < len(row.runs) < table.repeats]
-    if not rows:
-        return ()
-    numbers = join_names([str(number) for number in sorted(row.number for row in rows)])
-    return (
-        f"Some runs are gone of the trials {numbers}: what they measured beside the objectives is the mean of the "
-        "runs that are left.",
-    )
-
-
-def _note_bounds(table: SweepTable) -> tuple[str, ...]:
-    if not table.bounded:
-        return ()
-    return (
-        f"{join_names(table.bounded)}: means over a trial's repeats. The study ranks by their bound, which is one "
-        "standard error worse (repeat_value=bound).",
-    )
-
-
-def _note_copies(table: SweepTable) -> tuple[str, ...]:
-    copies = sorted((row.number, row.origin) for row in table.rows if row.is_copy)
-    if not copies:
-        return ()
-    named = join_names([f"{number} (of {origin})" for number, origin in copies])
-    return (f"Copies, which went on from checkpoints that had other settings: {named}.",)
-
-
-def _note_ties(table: SweepTable) -> tuple[str, ...]:
-    if len(table.ties) < 2:
-        return ()
-    numbers = join_names([str(row.number) for row in table.ties])
-    told = "none of them is shown to be better; the lowest number has rank 1."
-    return (f"The {table.noun}s {numbers} share the best {table.tell_scores()}: {told}",)
+    if gone := name(row for row in table.rows if row.state == "complete" and 0 < len(row.runs) < table.repeats):
+        yield (
+            f"Some runs are gone of the trials {join_names(gone)}: what they measured beside the objectives is the "
+            "mean of the runs that are left."
+        )
+    if table.bounded:
+        yield (
+            f"{join_names(table.bounded)}: means over a trial's repeats. The study ranks by their bound, which is one "
+            "standard error worse (repeat_value=bound)."
+        )
+    if copies := sorted((row.number, row.origin) for row in table.rows if row.is_copy):
+        named = join_names([f"{number} (of {origin})" for number, origin in copies])
+        yield f"Copies, which went on from checkpoints that had other settings: {named}."
+    if len(table.ties) > 1:
+        numbers = join_names([str(row.number) for row in table.ties])
+        told = "none of them is shown to be better; the lowest number has rank 1."
+        yield f"The {table.noun}s {numbers} share the best {table.tell_scores()}: {told}"
 
 
 @dataclass

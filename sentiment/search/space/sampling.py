@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GridSampler, PartialFixedSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
@@ -21,6 +21,7 @@ from sentiment.errors import ConfigError, Fault, SentimentError
 from sentiment.private import construct, contains, pass_search_space, require_parents
 from sentiment.search.space import hub
 from sentiment.search.space.constraints import Validity, any_point
+from sentiment.search.space.corners import extreme_values
 from sentiment.search.space.grid import ValidGridSampler, list_grid
 from sentiment.search.space.parameters import Point, Space
 from sentiment.search.space.points import Key, PointReader
@@ -312,7 +313,7 @@ class AvoidingSampler(BaseSampler):
             if name in fixed:
                 point[name] = fixed[name]
             elif distribution.single():
-                point[name] = _only_value(distribution)
+                point[name] = extreme_values(distribution)[0]
             # A change of the space between two starts of a study leaves the inner sampler with the old ends.
             elif name in relative and contains(distribution, relative[name]):
                 point[name] = relative[name]
@@ -338,10 +339,3 @@ class AvoidingSampler(BaseSampler):
 def _is_stuck(proposals: list[dict[str, Any]]) -> bool:
     last = proposals[-_REPEATS:]
     return len(last) == _REPEATS and all(point == last[0] for point in last)
-
-
-def _only_value(distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    return distribution.low
