@@ -74,9 +74,13 @@ def read_results(checkout) -> dict[str, dict]:
 
 
 def predict(checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return command(checkout, "predict", *arguments)
+
+
+def command(checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "HYDRA", "HF_"))}
     return subprocess.run(
-        [sys.executable, "-m", "sentiment", "predict", *arguments],
+        [sys.executable, "-m", "sentiment", *arguments],
         cwd=checkout.folder, env={**kept, "PYTHONPATH": str(checkout.folder), "COLUMNS": "120"},
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
@@ -160,6 +164,36 @@ def test_the_model_trains_and_predicts_from_its_bundle(extended):
     assert forgotten.returncode == 1
     assert "Traceback" not in forgotten.stderr
     assert "was made with model=cnn, which is not known here" in forgotten.stderr
+
+
+@pytest.mark.slow
+def test_the_metric_is_recorded_selects_compares_and_is_missed(extended):
+    from mlflow import MlflowClient
+
+    small = (*TINY_REVIEWS, *TINY[1:-1], "trainer.max_epochs=3", "tracking.log_model=false")
+    done = extended.run(
+        "-m", "objective=val/surprise", "model=rnn,cnn", "seed=0,1", *small, "hydra.sweep.dir=multirun/s"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val/surprise" in done.stdout + done.stderr
+    client = MlflowClient(tracking_uri=extended.store)
+    table = (extended.folder / "multirun/s/report/ranking.csv").read_text().splitlines()
+    assert {"val/surprise", "test/surprise"} <= set(table[0].split(","))
+    for job in "0123":
+        record = read_result(extended.folder / "multirun/s" / job / "result.json")
+        selected = min(record.history, key=lambda point: point["val/surprise"])
+        assert (record.best_epoch, record.metrics["val/surprise"]) == (selected["epoch"], selected["val/surprise"])
+        recorded = client.get_run(record.run_id).data.metrics
+        assert recorded["best/val/surprise"] == record.metrics["val/surprise"]
+        assert recorded["test/surprise"] == record.metrics["test/surprise"]
+    compared = command(extended, "compare", "multirun/s", "--metric", "test/surprise")
+    assert compared.returncode == 0, compared.stderr
+    assert "surprise" in compared.stdout
+
+    (extended.folder / "sentiment/extensions/surprise.py").unlink()
+    missed = command(extended, "report", "multirun/s")
+    assert missed.returncode == 1
+    assert "val/surprise is no metric of this project" in missed.stderr
 
 
 @pytest.mark.slow
