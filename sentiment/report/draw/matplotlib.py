@@ -110,7 +110,7 @@ def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, Colour
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label.replace(r"\$", "$"), handle)
     if named:
-        names = _name_categories(list(named))
+        names = [_plain("\n".join(wrap(name, 40, MOST_LINES))) for name in named]
         longest = max(len(line) for name in names for line in name.split("\n"))
         room = int(figure.get_figwidth() // (KEY_WIDTH + CHARACTER_WIDTH * longest))
         columns = max(1, min(6, room, len(named)))
