@@ -22,7 +22,9 @@ def list_roots(folder: Path) -> list[Path]:
     links = []
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
         links = sorted(Path(entry.path) for entry in entries if entry.is_symlink())
-    return [folder, *(link for link in links if link.is_dir() and not link.resolve().is_relative_to(folder.resolve()))]
+    # `Path.is_dir` raises where a target may not be looked at, or its disk is away.
+    links = [link for link in links if os.path.isdir(link)]  # noqa: PTH112
+    return [folder, *(link for link in links if not link.resolve().is_relative_to(folder.resolve()))]
 
 
 def find_files(folder: Path, name: str) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -352,6 +353,23 @@ def test_a_run_behind_a_link_to_another_disk_is_found(sweep, tmp_path):
     latest = find_latest_run(tmp_path / "multirun")
     for name in ("big/0", latest.record.run_id, str(tmp_path / "multirun/big/0")):
         assert find_stored_run(name, tmp_path / "multirun", "").folder == tmp_path / "multirun/big/0" == latest.folder
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOTCONN])
+def test_a_link_whose_target_cannot_be_looked_at_is_no_hindrance(find, tmp_path, monkeypatch, code):
+    """A colleague's closed folder, or a mount that is dead."""
+    link, stat = tmp_path / "multirun/theirs", os.stat
+    link.symlink_to(tmp_path)
+
+    def refuse(path, **options):
+        if os.fspath(path) == str(link) and options.get("follow_symlinks", True):
+            raise OSError(code, os.strerror(code), str(link))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        link.stat()
+    assert find_latest_run(tmp_path / "multirun").folder == tmp_path / "multirun/sweep/0"
 
 
 def test_a_try_is_not_the_latest_run(find, tmp_path):
