@@ -18,17 +18,22 @@ def expand_home(text: str) -> Path:
 
 
 def list_roots(folder: Path) -> list[Path]:
-    """Return a folder, and the links in it that lead to folders elsewhere, e.g. from ``multirun/`` to a larger disk."""
+    """Return ``multirun/`` or the like, and the links in it that lead to folders elsewhere, e.g. to a larger disk.
+
+    Each place is told once. In a sweep's own folder a link is no job of it, and is not followed.
+    """
     links = []
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
         links = sorted(Path(entry.path) for entry in entries if entry.is_symlink())
     # `Path.is_dir` raises where a target may not be looked at, or its disk is away.
     links = [link for link in links if os.path.isdir(link)]  # noqa: PTH112
-    return [folder, *(link for link in links if not link.resolve().is_relative_to(folder.resolve()))]
+    here, targets = folder.resolve(), {link.resolve(): link for link in reversed(links)}
+    apart = {place for place in targets if not (place.is_relative_to(here) or here.is_relative_to(place))}
+    return [folder, *sorted(targets[place] for place in apart if apart.isdisjoint(place.parents))]
 
 
 def find_files(folder: Path, name: str) -> Iterator[Path]:
-    """Find the files of a name in a folder and below it; links are followed as by `list_roots`, and none below."""
+    """Find the files of a name in ``multirun/`` or the like and below it; links are followed as by `list_roots`."""
     return (file for root in list_roots(folder) for file in root.rglob(name))
 
 

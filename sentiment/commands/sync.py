@@ -36,7 +36,6 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.credentials import anchor_store, is_same_store
     from sentiment.errors import TrackingError
     from sentiment.format import format_count, join_names, list_first
-    from sentiment.paths import find_files
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.mlflow.adoption import settle_all_adopted
@@ -67,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         deliverer.deliver()
         if not deliverer.failures:
             settle_all_adopted(folder, deliverer.open)
-        if [file for file in sorted(find_files(folder, PARENT_FILE)) if tell_parent_again(file.parent)]:
+        if [file for file in sorted(folder.rglob(PARENT_FILE)) if tell_parent_again(file.parent)]:
             deliverer.deliver()
         failures |= deliverer.failures
     open_ones = {outbox.folder for outbox in list_outboxes() if not outbox.is_delivered}
@@ -93,14 +92,14 @@ def _find_folders(name: str | None) -> list[Path]:
     """
     from sentiment.errors import TrackingError
     from sentiment.format import join_names
-    from sentiment.paths import expand_home
+    from sentiment.paths import expand_home, list_roots
     from sentiment.tracking import runs as stored_runs
     from sentiment.tracking.outbox import find_outboxes
 
     root = stored_runs.MULTIRUN_DIR
     if name is None:
         own = [root, *stored_runs.OTHER_DIRS]
-        folders = list(filter(find_outboxes, own))
+        folders = [folder for place in own for folder in list_roots(place) if find_outboxes(folder)]
         if not folders:
             places = join_names([str(folder) for folder in own])
             print(f"Nothing is to be delivered: there is no run for MLflow under {places} yet.")

@@ -26,7 +26,7 @@ from sentiment.credentials import is_same_store
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
 from sentiment.json_file import parse_dataclass, read_dataclass, write_json
-from sentiment.paths import OWN_FOLDER, find_files
+from sentiment.paths import OWN_FOLDER
 from sentiment.tracking.ending import Ending
 
 log = logging.getLogger(__name__)
@@ -386,7 +386,7 @@ def is_copy(file: Path, folder: str | None, name: str) -> bool:
 
 def find_outboxes(folder: Path) -> list[Outbox]:
     """List the outboxes in a folder and below it: those of runs in order of their folders, then the sweep's own."""
-    files = sorted(find_files(folder, OUTBOX_FILE), key=lambda file: (file.parent == folder, file))
+    files = sorted(folder.rglob(OUTBOX_FILE), key=lambda file: (file.parent == folder, file))
     return [Outbox(file.parent) for file in files]
 
 

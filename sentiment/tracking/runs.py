@@ -255,7 +255,7 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
 def find_folder(name: str, multirun_dir: Path) -> Path | None:
     """Find the folder of a run, or of runs, by its path or its name under `multirun_dir`; None where there is none."""
     for folder in (expand_home(name), multirun_dir / name):
-        if name and folder.is_dir() and next(find_files(folder, RESULT_FILE), None) is not None:
+        if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
             return folder
     return None
 
@@ -293,7 +293,7 @@ def is_numbered_otherwise(record: ResultRecord) -> bool:
 
 def _read_folder(folder: Path) -> list[StoredRun]:
     own = folder / RESULT_FILE
-    files = [own] if own.is_file() else sorted(find_files(folder, RESULT_FILE))
+    files = [own] if own.is_file() else sorted(folder.rglob(RESULT_FILE))
     if not files:
         raise TrackingError(f"{folder} holds no run yet.", "wait for its first job, or name another")
     found = [StoredRun(read_result(file), file.parent) for file in files]

@@ -93,6 +93,25 @@ def test_a_sweep_that_lies_on_another_disk_behind_a_link_is_delivered_once(multi
     assert Outbox(tmp_path / "disk/0").is_delivered
 
 
+def test_what_several_links_lead_to_is_delivered_once(multirun, tmp_path, capsys):
+    for folder in (tmp_path / "disk/sub/0", multirun / "here"):
+        Outbox(folder).note("tags", tags={})
+    for name, target in (("a", "disk/sub"), ("b", "disk"), ("c", "disk"), ("up", "."), ("us", "multirun")):
+        (multirun / name).symlink_to(tmp_path / target)
+    main(["sync"])
+    assert capsys.readouterr().out == "2 delivered.\n"
+
+
+def test_a_link_in_the_folder_of_a_sweep_is_no_job_of_it(multirun, tmp_path, capsys):
+    for folder in (multirun / "x/0", multirun / "y/5", tmp_path / "disk/6"):
+        Outbox(folder).note("tags", tags={})
+    (multirun / "x/start").symlink_to(multirun / "y/5")
+    (multirun / "x/old").symlink_to(tmp_path / "disk/6")
+    main(["sync", "x"])
+    assert capsys.readouterr().out == "1 delivered.\n"
+    assert not Outbox(multirun / "y/5").is_delivered
+
+
 def test_every_place_that_conf_gives_a_run_is_delivered_from():
     places = set()
     for file in (PROJECT_DIR / "conf").rglob("*.yaml"):

@@ -26,7 +26,7 @@ from sentiment.tracking.mlflow.evaluation import record_evaluation
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.recorder import open_recorder
-from sentiment.tracking.result_file import RESULT_FILE, WORDS_TAG, write_result
+from sentiment.tracking.result_file import RESULT_FILE, WORDS_TAG, read_results, write_result
 from sentiment.tracking.runs import (
     _tell_asked,
     choose_tracking_uri,
@@ -353,6 +353,20 @@ def test_a_run_behind_a_link_to_another_disk_is_found(sweep, tmp_path):
     latest = find_latest_run(tmp_path / "multirun")
     for name in ("big/0", latest.record.run_id, str(tmp_path / "multirun/big/0")):
         assert find_stored_run(name, tmp_path / "multirun", "").folder == tmp_path / "multirun/big/0" == latest.folder
+
+
+def test_a_link_in_the_folder_of_a_sweep_is_no_job_of_it(find, tmp_path):
+    """As for its report."""
+    multirun = tmp_path / "multirun"
+    shutil.copytree(multirun / "sweep/0", multirun / "other/5")
+    (multirun / "sweep/start").symlink_to("../other/5")
+    (multirun / "links").mkdir()
+    (multirun / "links/5").symlink_to("../other/5")
+    names = [run.folder.name for run in find_stored_runs("sweep", multirun, "")]
+    assert names == ["0", "1"]
+    assert len(read_results(multirun / "sweep")[0]) == 2
+    with pytest.raises(TrackingError, match="no run 'links'"):
+        find_stored_runs("links", multirun, "")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.ENOTCONN])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sentiment.errors import TrackingError
-from sentiment.paths import find_files
 from sentiment.tracking.mlflow.one_delivery import is_away
 from sentiment.tracking.mlflow.store import Store, open_client, reading
 from sentiment.tracking.mlflow.write import search_by_key
@@ -60,7 +59,7 @@ def settle_all_adopted(folder: Path, opening: Callable[[str, str, str], Store]) 
     """
     problems: dict[str, None] = {}
     away: set[str] = set()  # stores that do not answer, each time after seconds
-    for file in sorted(find_files(folder, RESULT_FILE)):
+    for file in sorted(folder.rglob(RESULT_FILE)):
         if ADOPTED_TAG.encode() not in file.read_bytes():
             continue
         uri = ""

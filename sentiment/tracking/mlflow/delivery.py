@@ -8,14 +8,12 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 from sentiment.config.home import read_portable
 from sentiment.config.run_context import RunContext
 from sentiment.credentials import is_same_store, name_server
 from sentiment.errors import first_line
-from sentiment.paths import list_roots
 from sentiment.tracking.mlflow.one_delivery import OneDelivery, is_away
 from sentiment.tracking.mlflow.store import Store, open_client, open_store
 from sentiment.tracking.outbox import OUTBOX_FILE, SILENT_SECONDS, Outbox, find_outboxes, write_uri
@@ -56,8 +54,7 @@ class Outboxes:
 
     def list_grown(self) -> list[tuple[Outbox, int]]:
         """List those that may wait, with their sizes: runs in order of their folders, then the sweeps' own."""
-        roots = [root for root in list_roots(Path(self._folder)) if str(root) not in self._runs]
-        for path, folders, files in chain.from_iterable(map(os.walk, map(str, roots))):
+        for path, folders, files in os.walk(self._folder):
             if OUTBOX_FILE in files:
                 self._found.setdefault(path, Outbox(Path(path)))
             folders[:] = [name for name in folders if os.path.join(path, name) not in self._runs]  # noqa: PTH118
