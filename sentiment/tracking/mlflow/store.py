@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.utils.async_logging.run_operations import RunOperations
 from mlflow.utils.credentials import get_default_host_creds
@@ -24,12 +25,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sentiment.credentials import TRACKING_PASSWORD, is_named, read_password
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import mask_passwords
+from sentiment.tracking.mlflow import REQUEST_SECONDS
 from sentiment.tracking.outbox import write_uri
 
 LOCK_TIMEOUT_SECONDS = 120.0
 """Longest wait for another process that creates the store, which takes it a few seconds."""
 
 SERVER_TIMEOUT_SECONDS = 10.0
+"""Longest wait for a server's first answer, where a person set none for requests of MLflow."""
 
 SQLITE_TIMEOUT_SECONDS = 60.0
 
@@ -271,9 +274,9 @@ def require_server(uri: str) -> None:
     It is asked as MLflow asks, with the certificates that its variables name; what it thinks of this page is no matter.
     """
     credentials = get_default_host_creds(connect(uri))  # type: ignore[no-untyped-call]
-    http_request(  # type: ignore[no-untyped-call]
-        credentials, "/", "GET", max_retries=0, timeout=SERVER_TIMEOUT_SECONDS, raise_on_status=False
-    )
+    seconds = MLFLOW_HTTP_REQUEST_TIMEOUT.get()  # which MLflow's error advises to set
+    timeout = SERVER_TIMEOUT_SECONDS if seconds == REQUEST_SECONDS else seconds
+    http_request(credentials, "/", "GET", max_retries=0, timeout=timeout, raise_on_status=False)  # type: ignore[no-untyped-call]
 
 
 def follow_moved_artifacts(database: Path) -> None:

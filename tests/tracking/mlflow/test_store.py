@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
@@ -93,6 +94,23 @@ def test_a_server_that_does_not_answer_is_told_at_once():
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9[\s\S]*refused"):
         open_store("http://127.0.0.1:9", "sentiment", "unused")
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(("seconds", "waited"), [(None, "0.1"), ("1", "1")])
+def test_a_server_that_takes_no_connection_is_waited_for_as_mlflow_is_told(monkeypatch, seconds, waited):
+    """MLflow's error advises to set the variable."""
+    monkeypatch.setattr("sentiment.tracking.mlflow.store.SERVER_TIMEOUT_SECONDS", 0.1)
+    if seconds is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", seconds)
+    with ExitStack() as stack:
+        server, *others = [stack.enter_context(socket.socket()) for _ in range(4)]
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for other in others:  # the queue is full, and who comes next gets no answer
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        with pytest.raises(TrackingError, match=rf"connect timeout={waited}\).*MLFLOW_HTTP_REQUEST_TIMEOUT"):
+            open_store(f"http://127.0.0.1:{server.getsockname()[1]}", "sentiment", "unused")
 
 
 def test_a_server_with_a_certificate_of_its_own_is_known_by_what_mlflow_is_told(tmp_path, monkeypatch):
