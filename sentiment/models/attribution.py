@@ -5,6 +5,7 @@ captum, at the token embedding. For the linear classifier the weights themselves
 
 What is explained is the margin: the logit of the class less the mean of the others. With two classes that is the log
 odds, log(p / (1 - p)); like the probabilities it does not change when all logits shift, which a single logit does.
+Of the linear classifier with more classes it is that of the scores, each the log odds of a class against the rest.
 """
 
 from __future__ import annotations
@@ -244,11 +245,10 @@ def _share_weights(network: NgramClassifier, tokens: Tensor, target: int) -> _Sh
     mask = torch.ones_like(tokens, dtype=torch.bool)
     with torch.inference_mode():
         parts = network.share_out(tokens[0])  # (T, O)
-        scores = torch.cat([parts, network.bias.unsqueeze(0)])  # (T + 1, O)
-        logits = torch.cat([-scores / 2, scores / 2], dim=1) if network.classes == 2 else scores  # (T + 1, K)
-        margins = _margin(logits, target).cpu().double().numpy()
-        margin = float(_margin(network(tokens, mask), target))
-    return _Shares(margins[:-1], float(margins[-1]), margin)
+        scores = torch.cat([parts, network.bias.unsqueeze(0), network.score(tokens, mask)])  # (T + 2, O)
+        signed = torch.cat([-scores / 2, scores / 2], dim=1) if network.classes == 2 else scores  # (T + 2, K)
+        margins = _margin(signed, target).cpu().double().numpy()
+    return _Shares(margins[:-2], float(margins[-2]), float(margins[-1]))
 
 
 def _is_complete(delta: float, change: float) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.models.padding import as_mask
@@ -134,12 +135,21 @@ class NgramClassifier(KnownNgrams):
         self.load_state_dict({**named, WEIGHT: weight.float(), BIAS: bias.float()})
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K)."""
+        """Map tokens (B, T) and mask (B, T), or lengths (B,), to logits (B, K).
+
+        The scores of three and more classes are log-odds, of each against the rest. The softmax of the logarithms of
+        their probabilities divides these by their sum, as scikit-learn's `OneVsRestClassifier` does; that of the
+        scores would divide the odds by theirs, and be too sure.
+        """
+        scores = self.score(tokens, mask)
+        return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else functional.logsigmoid(scores)
+
+    def score(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return the (B, O) scores, of which every n-gram has a part; arguments as for `forward`."""
         mask = as_mask(mask, tokens.shape[1])
         rows, columns = self.find_features(tokens[mask], number_rows(mask))
         scores = self.bias.repeat(len(tokens), 1)  # (B, O)
-        scores = scores.index_add(0, rows, self.weight[:, columns].T)
-        return torch.cat([-scores / 2, scores / 2], dim=1) if self.classes == 2 else scores
+        return scores.index_add(0, rows, self.weight[:, columns].T)
 
     def share_out(self, ids: Tensor) -> Tensor:
         """Return the part of the scores that each of the (T,) words of one whole review has, (T, O).

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
 from sentiment.config.schema import NgramSettings
+from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
+from sentiment.models.ngram import NgramClassifier
 from sentiment.training.naive_bayes import fit_linear, log_count_ratio
 
 
@@ -62,6 +67,30 @@ def test_several_classes_are_each_one_against_the_rest(reviews, settings):
         np.testing.assert_array_equal(fitted.weight[k], alone.weight[0])
     scores = features @ fitted.weight.T + fitted.bias
     assert (scores.argmax(axis=1) == labels).mean() > 0.5  # a third by chance
+
+
+class ScaledLogistic(ClassifierMixin, BaseEstimator):
+    """Logistic regression on features that are scaled by the ratio of the class."""
+
+    def fit(self, features, positive):
+        self.ratio_ = log_count_ratio(features, positive == 1, 1.0)
+        self.model_ = LogisticRegression(max_iter=1000).fit(features.multiply(self.ratio_).tocsr(), positive)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, features):
+        return self.model_.predict_proba(features.multiply(self.ratio_).tocsr())
+
+
+def test_the_probabilities_of_several_classes_are_those_of_scikit_learn(reviews, settings):
+    features, labels = reviews
+    fitted = fit_linear(features, labels, 3, settings(), seed=0)
+    network = NgramClassifier(vocabulary_size=8, classes=3, max_n=1, keep_unknown=False)
+    network.set_weights([torch.arange(2, 8)], *map(torch.from_numpy, fitted))  # feature i is the word of id i + 2
+    tokens = torch.from_numpy(np.where(features.toarray() == 1, np.arange(2, 8), UNK_ID))
+    probabilities = network(tokens, torch.full((len(labels),), 6)).softmax(dim=1).detach()
+    expected = OneVsRestClassifier(ScaledLogistic()).fit(features, labels).predict_proba(features)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 def test_interpolation_goes_from_the_fit_to_naive_bayes(reviews, settings):
