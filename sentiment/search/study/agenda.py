@@ -234,16 +234,17 @@ class Agenda:
         """Return why no more trials begin in a study that its budget alone ends; empty: nothing but the budget ends it.
 
         Trials that run no job cost nothing, so that no budget would ever end them. As long as the last one did run a
-        job, though each point has a result (seeds may differ from job to job), the budget counts.
+        job, though each point has a result (seeds may differ from job to job), the budget counts. One of an earlier
+        command tells nothing: settings or code may have changed since, so that no trial is equal to an earlier one.
         """
-        ledger = self.follow(trials)
-        free = [trial.number for trial in trials[ledger.last_run + 1 :] if trial.state.is_finished()]
+        first = max(self.follow(trials).last_run + 1, self._began or 0)
+        free = sum(trial.state.is_finished() for trial in trials[first:])
         if self._search.total != UNLIMITED or not free:
             return ""
         points = self._points
         if self._search.options.reuse != "none" and points is not None and points.follow(trials).are_all:
             return f"All points of the space ({len(points)}) have a complete trial, and equal ones cost nothing"
-        if sum(number >= (self._began or 0) for number in free) >= MOST_FREE:
+        if free >= MOST_FREE:
             problem = "they were equal to earlier ones, or no job could be made of them"
             return f"None of the last {MOST_FREE} trials ran a job, as {problem}; another sampler may draw others"
         return ""

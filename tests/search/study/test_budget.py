@@ -154,9 +154,21 @@ def test_a_budget_ends_with_the_points_of_a_finite_space(sweep, caplog, pruner, 
     assert len(task.runs) == 3, "a task without checkpoints never pauses"
     [told] = [line for line in caplog.messages if line.startswith("All points")]
     assert told.startswith(USED_UP + used)
-    assert len(sweep(*options, task=task).trials) == len(study.trials), "the same command has nothing left to do"
+    number = len(study.trials)
+    assert len(sweep(*options, task=task).trials) == number + 1, "one, to see that it is equal"
+    assert len(task.runs) == 3
     sweep("x=choice(2,0)", *options[1:], task=task)
     assert len(task.runs) == 5, "two of the three points of the changed space have no trial yet"
+
+
+@pytest.mark.timeout(60)
+def test_a_finite_space_goes_on_within_its_budget_where_no_trial_is_equal_any_more(sweep):
+    """Points of earlier settings have their complete trials, and the last one of before was free."""
+    task, options = Stepping(), [*FINITE[:-1], "hydra.sweeper.full_trials=10"]
+    sweep(*options, "steps=4", task=task)
+    assert len(task.runs) == 3
+    sweep(*options, "steps=5", "hydra.sweeper.allow_changes=true", task=task)
+    assert len(task.runs) == 3 + 3, "the points of the changed settings"
 
 
 @pytest.mark.timeout(60)
