@@ -87,10 +87,9 @@ class StoredRun:
             )
         if WORDS_TAG in record.tags and "val/loss" in record.metrics and "val/accuracy" not in record.metrics:
             raise self._lack("model", "it learned words alone: name a run that started from them")
-        from sentiment.tracking.mlflow.read import fetch_run_bundle
+        from sentiment.tracking.mlflow.read import NO_MODEL, fetch_run_bundle
 
-        remedy = "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
-        return self._fetch("model", fetch_run_bundle, f"{remedy}tracking.log_model=true")
+        return self._fetch("model", fetch_run_bundle, NO_MODEL)
 
     @property
     def store(self) -> str | None:

@@ -250,8 +250,9 @@ class OneDelivery:
 def _tell_no_models(store: str) -> None:
     log.warning(
         "The MLflow server %s takes no models, as those before MLflow 3: runs are recorded there without them, which "
-        "their folders have.\n  -> update the server, or do without: tracking.log_model=false",
-        store,
+        "their folders have.\n  -> update the server, then remove %s in those folders and python -m sentiment sync; or "
+        "do without: tracking.log_model=false",
+        *(store, DELIVERY_FILE),
     )
 
 

@@ -27,6 +27,7 @@ from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED, COPIED
 from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, search_by_key, split_overrides
+from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.parent_file import PARENT_TAG
 from sentiment.tracking.result_file import ADOPTED_TAG, COPIED_TAG, ResultRecord, adopt_record, job_order
 
@@ -35,6 +36,13 @@ Found = TypeVar("Found")
 PAGE_SIZE = 1000
 
 FIND_RUN = "copy the id from MLflow's page of the run; --tracking-uri or MLFLOW_TRACKING_URI names another store"
+
+NO_MODEL = (
+    "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
+    "tracking.log_model=true; or the server is of MLflow 2, which takes none: update it, remove "
+    f"{DELIVERY_FILE} in the run's folder, then python -m sentiment sync"
+)
+"""What to do where a run has no model in MLflow."""
 
 MLMODEL_FILE = "MLmodel"
 

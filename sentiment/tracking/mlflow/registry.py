@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from sentiment.config.objective import Direction
 from sentiment.errors import TrackingError, explaining
 from sentiment.format import format_metric, tell_apart
-from sentiment.tracking.mlflow.read import fetch_bundle, find_model
+from sentiment.tracking.mlflow.read import NO_MODEL, fetch_bundle, find_model
 from sentiment.tracking.mlflow.store import find_run, open_client, quiet, reading, sqlite_file
 from sentiment.tracking.result_file import FINGERPRINT_TAG, KNOWN_TAGS, NONE_KNOWN, is_try
 
@@ -203,11 +203,7 @@ def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedM
         )
     model = find_model(client, run)
     if model is None:
-        raise RegistryError(
-            f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.",
-            "it was deleted there, or the run recorded with tracking.log_model=false: run it again with "
-            "tracking.log_model=true",
-        )
+        raise RegistryError(f"The run {run.info.run_name!r} ({run_id}) has no model in MLflow.", NO_MODEL)
     fingerprint = run.data.tags.get(FINGERPRINT_TAG)
     if fingerprint is None:
         raise RegistryError(

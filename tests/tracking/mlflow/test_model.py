@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 from packaging.requirements import Requirement
 from pydantic import BaseModel
 
@@ -29,6 +31,7 @@ from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.delivery import Deliverer
 from sentiment.tracking.mlflow.model import _pack_code, requirements
+from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import read_result
 
@@ -284,3 +287,21 @@ def test_a_model_that_cannot_be_saved_is_marked_failed_and_the_run_is_none_the_w
     run, models = read_job(project)
     assert run.info.status == "FINISHED"
     assert sorted(str(model.status) for model in models) == ["FAILED", "READY"]
+
+
+def test_a_run_whose_server_took_no_models_has_its_own_once_that_is_updated(recorded, result, monkeypatch, caplog):
+    project, bundle = recorded
+    context = record_job(project, result, bundle)
+
+    def refuse(*arguments, **named):
+        raise MlflowException("", error_code=ENDPOINT_NOT_FOUND)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_logged_model", refuse)
+        project.deliver()
+    assert f"update the server, then remove {DELIVERY_FILE} in those folders and " in caplog.text
+    assert read_job(project)[1] == []
+    (context.output_dir / DELIVERY_FILE).unlink()
+    project.deliver()
+    run, models = read_job(project)
+    assert [(model.source_run_id, str(model.status)) for model in models] == [(run.info.run_id, "READY")]
