@@ -116,7 +116,7 @@ def format_percent(share: float) -> str:
     if not math.isfinite(share):
         return "undefined"
     is_whole = share in (0, 1)
-    digits = next((digits for digits in range(2, 7) if is_whole or round(100 * share, digits) not in (0, 100)), 2)
+    digits = next((digits for digits in range(2, 5) if is_whole or round(100 * share, digits) not in (0, 100)), 2)
     return f"{100 * share:.{digits}f} %"
 
 

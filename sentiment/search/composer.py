@@ -125,16 +125,10 @@ class SharedSettings:
     space: Space  # what may be chosen
     composer: Composer  # composes jobs
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _followers: dict[tuple[str, ...], dict[str, Any]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def read(self, keys: Collection[str], chosen: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack.
-
-        What follows a searched key is no trial's value: it stands as it is written.
-        """
-        config, followers = self._compose(chosen), self._find_followers(chosen)
+        """Return the settings of keys with the options `chosen`, the others unsearched; keys that are nowhere lack."""
+        config = self._compose(chosen)
         choices = config.hydra.runtime.choices  # not those of the sweep, which know nothing of what `params` fix
         found = {}
         for key in keys:
@@ -143,7 +137,7 @@ class SharedSettings:
             elif key in self._groups:
                 found[key] = self._find_default(key)
             else:
-                found[key] = followers[key] if key in followers else OmegaConf.select(config, key, default=_NOWHERE)
+                found[key] = OmegaConf.select(config, key, default=_NOWHERE)
         return {key: write_setting(value) for key, value in found.items() if value is not _NOWHERE}
 
     def describe(self) -> dict[str, str]:
@@ -168,19 +162,47 @@ class SharedSettings:
                 settings |= told or {f"{group} ({group}={option})": "None"}  # pretrain=none is known, too
         return settings
 
-    def list_followers(self) -> list[str]:
-        """List the keys that follow searched ones by interpolation, under some option of the searched groups."""
-        chosen = [{}, *({group: option} for group, table in self._tables.items() for option in table)]
-        return sorted({key for options in chosen for key in self._find_followers(options)})
+    def list_interpolations(self) -> dict[str, str]:
+        """List how settings are written that follow others: ``model.hidden_size`` is ``${.embedding_size}``.
 
-    def list_interpolations(self) -> dict[str, list[str]]:
-        """List how the keys are written that follow others by interpolation: ``${.embedding_size}``."""
-        tables = [self._base[0], *(written for options in self._tables.values() for written, _ in options.values())]
-        found: dict[str, set[str]] = {}
-        for key, value in ((key, value) for table in tables for key, value in table.items()):
-            if "${" in repr(value) and not is_within(key, self.composer.ignored):
-                found.setdefault(key, set()).add(str(value))
-        return {key: sorted(texts) for key, texts in found.items()}
+        Those of an option of a searched group are named as in `describe`.
+        """
+        tables = {"": self._base[0]} | {
+            f" ({group}={option})": written
+            for group, options in self._tables.items()
+            for option, (written, _) in options.items()
+        }
+        return {
+            f"{key}{suffix}": str(value)
+            for suffix, table in tables.items()
+            for key, value in table.items()
+            if "${" in repr(value) and not is_within(key, self.composer.ignored)
+        }
+
+    def list_followers(self) -> list[str]:
+        """List the keys that follow what is searched by interpolation, under some option of the searched groups."""
+        found = self._find_followers({})
+        for group, options in self._tables.items():
+            for option, (written, resolved) in options.items():
+                found |= self._find_followers({group: option})
+                others = [other for _, other in options.values()]
+                found |= {
+                    key
+                    for key, value in written.items()
+                    if "${" in repr(value) and not is_within(key, [group])
+                    if any(other.get(key) != resolved.get(key) for other in others)
+                }
+        return sorted(found)
+
+    def _find_followers(self, chosen: Mapping[str, str]) -> set[str]:
+        """Return the keys written with an interpolation that have no value without the keys that are searched."""
+        tree = cast(dict[str, Any], OmegaConf.to_container(without_hydra(self._compose(chosen)), resolve=False))
+        whole, unset = OmegaConf.create(tree), OmegaConf.create(tree)
+        searched = {parameter.key.lstrip("+") for parameter in self.space.parameters} - self._groups.keys()
+        for key in searched:
+            OmegaConf.update(unset, key, "???")
+        names = {key for key, value in flatten(tree).items() if "${" in repr(value)} - searched
+        return {key for key in names if _has_value(whole, key) and not _has_value(unset, key)}
 
     def list_options(self) -> dict[str, str]:
         """Return the option of every config group that is not searched."""
@@ -221,33 +243,14 @@ class SharedSettings:
     def _read_whole(self, chosen: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the settings as they are written, and resolved; what is ignored is among them."""
         config = self._compose(chosen)
-        return flatten(_copy_written(config)), self.composer.resolve(config, list(map(str, config)))
-
-    def _find_followers(self, chosen: Mapping[str, str]) -> dict[str, Any]:
-        """Return, as they are written, the keys that follow searched ones: without these they have no value."""
-        overrides = self._list_overrides(chosen)
-        if overrides not in self._followers:
-            tree = _copy_written(self._compose(chosen))
-            searched = {parameter.key.lstrip("+") for parameter in self.space.parameters} - self._groups.keys()
-            found = {}
-            for key, text in flatten(tree).items():
-                if "${" in repr(text) and not is_within(key, self.composer.ignored):
-                    unset = OmegaConf.create(tree)
-                    for name in searched - {key}:
-                        OmegaConf.update(unset, name, "???")
-                    if _has_value(OmegaConf.create(tree), key) and not _has_value(unset, key):
-                        found[key] = text
-            self._followers[overrides] = found
-        return self._followers[overrides]
+        written = flatten(cast(dict[str, Any], OmegaConf.to_container(without_hydra(config), resolve=False)))
+        return written, self.composer.resolve(config, list(map(str, config)))
 
     def _compose(self, chosen: Mapping[str, str]) -> DictConfig:
-        overrides = self._list_overrides(chosen)
+        overrides = (*self._choose(chosen).values(), *self.space.shared)
         if overrides not in self._composed:  # trials of another study have few different options
             self._composed[overrides] = self.composer.compose(overrides)
         return self._composed[overrides]
-
-    def _list_overrides(self, chosen: Mapping[str, str]) -> tuple[str, ...]:
-        return (*self._choose(chosen).values(), *self.space.shared)
 
     def _choose(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """Return overrides by searched config group: the option `chosen`; of a group without a default any option."""
@@ -278,15 +281,12 @@ class SharedSettings:
         }
 
 
-def _copy_written(config: DictConfig) -> dict[str, Any]:
-    """Return the settings as they are written."""
-    return cast(dict[str, Any], OmegaConf.to_container(without_hydra(config), resolve=False))
-
-
 def _has_value(config: DictConfig, key: str) -> bool:
     """Return whether a key can be resolved."""
     try:
-        OmegaConf.select(config, key, throw_on_missing=True)
+        value = OmegaConf.select(config, key, throw_on_missing=True)
+        if OmegaConf.is_config(value):
+            OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     except Exception:  # of resolvers of the application, too
         return False
     return True

@@ -368,7 +368,7 @@ def test_the_keys_of_a_nested_group_are_held_to_the_same(write):
     for key, told in (("size: int | str", "may be text or something else"), ("size: dict[int, int]", "is of a type")):
         [(_, problem, _)] = read_faults(write(bag=nested.replace("KEY", key)))
         assert told in problem
-    load_extensions(write(bag=nested.replace("KEY", "size: dict[str, int]")))
+    load_extensions(write(bag=nested.replace("KEY", "size: dict[str, float]")))
 
 
 def test_a_source_without_its_methods_is_explained(write):

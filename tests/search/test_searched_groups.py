@@ -247,12 +247,6 @@ def test_a_key_typed_at_the_configurations_value_follows_nothing(following):
         following("net.width=1,2")
 
 
-def test_a_key_that_was_searched_follows_another_one_again(following):
-    assert following("net.width=1,2", "net.inner=1,4") == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)]
-    assert following("net.width=1,2") == [(1, 1, 1), (2, 2, 2)], "(1, 4, 4) is not the point of width 1"
-    assert following("net.width=1,2") == []
-
-
 def test_what_follows_a_fixed_key_has_its_value(following):
     assert following("x=1,2") == [(4, 4, 4), (4, 4, 4)]
     assert following("x=1,2", "net.inner=4") == [], "it was 4"
@@ -287,5 +281,77 @@ def test_a_key_that_follows_under_one_option_of_a_searched_group(sweep, tmp_path
     command = *GRID, "net=plain,deep", "net.width=1,2"
     sweep(*command, task=task, config_dir=folder.parent)
     assert sorted(runs, key=str) == [(1, 1), (1, None), (2, 2), (2, None)]
-    with pytest.raises(StudyEndedError, match=r"net\.inner: stored \$\{\.width\}, now 4"):
+    with pytest.raises(StudyEndedError, match=r"net\.inner \(net=deep\): stored \$\{\.width\}, now 4"):
         sweep(*command, "++net.inner=4", task=task, config_dir=folder.parent)
+
+
+def test_a_key_that_follows_what_options_set_has_no_common_value(sweep, tmp_path):
+    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
+    (folder.parent / "config.yaml").write_text("defaults: [net: plain, _self_]\nhead: ${net.width}\n")
+    (folder / "plain.yaml").write_text("width: 4\n")
+    (folder / "deep.yaml").write_text("width: 8\n")
+    runs = []
+
+    def search(*overrides):
+        runs.clear()
+        sweep(*GRID, *overrides, task=task, config_dir=folder.parent)
+        return sorted(runs)
+
+    def task(config):
+        runs.append((config.net.width, config.head))
+        return 0.0
+
+    assert search("net=plain,deep") == [(4, 4), (8, 8)]
+    with pytest.raises(StudyEndedError, match=r"head: stored \$\{net\.width\}, now 4"):
+        search("net=plain,deep", "head=4")
+    assert search("net=plain,deep", "head=4,8") == [(4, 4), (4, 8), (8, 4), (8, 8)]
+
+
+def test_options_whose_keys_follow_may_be_added_and_none_edited(sweep, tmp_path):
+    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
+    (folder.parent / "config.yaml").write_text("defaults: [net: plain]\n")
+    for name, inner in (("plain", 4), ("other", 6), ("deep", "${.width}"), ("wide", "${net.width}")):
+        (folder / f"{name}.yaml").write_text(f"width: 4\ninner: {inner}\n")
+    runs = []
+
+    def search(*overrides):
+        runs.clear()
+        sweep(*GRID, *overrides, task=task, config_dir=folder.parent)
+        return sorted(runs)
+
+    def task(config):
+        runs.append((config.net.width, config.net.inner))
+        return 0.0
+
+    assert search("net=plain,other", "net.width=1,2") == [(1, 4), (1, 6), (2, 4), (2, 6)]
+    assert search("net=plain,other,deep", "net.width=1,2") == [(1, 1), (2, 2)]
+    assert search("net=plain,deep,wide", "net.width=1,2") == [(1, 1), (2, 2)]
+    (folder / "plain.yaml").write_text("width: 4\ninner: 5\n")
+    with pytest.raises(StudyEndedError, match=r"net\.inner \(net=plain\): stored 4, now 5"):
+        search("net=plain,deep,wide", "net.width=1,2")
+
+
+def test_what_follows_a_searched_key_in_a_list_is_no_common_value(sweep, tmp_path):
+    (folder := tmp_path / "conf").mkdir()
+    (folder / "config.yaml").write_text("width: 4\nsizes: ['${width}', 8]\n")
+
+    def task(config):
+        return 0.0
+
+    sweep(*GRID, "width=1,2", task=task, config_dir=folder)
+    with pytest.raises(StudyEndedError, match=r"sizes: stored .*width.*, now \[4, 8\]"):
+        sweep(*GRID, "width=1,2", "sizes=[4,8]", task=task, config_dir=folder)
+
+
+def test_the_own_values_are_tried_first_where_one_searched_key_follows_another(sweep, tmp_path):
+    (folder := tmp_path / "conf").mkdir()
+    (folder / "config.yaml").write_text("net: {width: 4, inner: '${.width}'}\n")
+    runs = []
+
+    def task(config):
+        runs.append((config.net.width, config.net.inner))
+        return 0.0
+
+    sweep("net.width=1,2,4", "net.inner=1,4", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=2", task=task,
+          config_dir=folder)  # fmt: skip
+    assert runs[0] == (4, 4)

@@ -39,11 +39,10 @@ class Definition:
     objectives: Sequence[str] = ()  # names of the objectives; empty where they have none
     # Setting to the value that trials have which were drawn before it was searched.
     defaults: Mapping[str, str] = field(default_factory=dict)
-    # Keys that follow ones by interpolation which are searched or were: trials have no common value, and `settings` has
-    # that of the configuration.
+    # Setting to how it is written, where it follows others by interpolation; None: an earlier version.
+    interpolations: Mapping[str, str] | None = None
+    # Keys that follow what is searched, or was: `settings` has the configuration's value, each trial its own.
     followers: Sequence[str] = ()
-    # How all such keys are written, also those that follow fixed ones; None: an earlier version did not keep it.
-    interpolations: Mapping[str, Sequence[str]] | None = None
     # Every name that a parameter has ever had in Optuna, to its distribution as JSON.
     names: Mapping[str, str] = field(default_factory=dict)
     has_grown: bool = False  # the study has had another space
@@ -71,7 +70,9 @@ class Definition:
     def follow(self, stored: Definition) -> Definition:
         """Return this definition with what the study has from before: names, and defaults of what is searched now."""
         keys = {name_key(name) for name in self.space}
-        followers = self.followers if stored.interpolations is None else stored.followers
+        followers = set(stored.followers)
+        if stored.interpolations is None:  # nobody knows what followed keys that are fixed now
+            followers = {name.partition(" ")[0] for name in self.interpolations or ()}
         found = {
             key: value
             for key, value in stored.settings.items()
@@ -83,7 +84,7 @@ class Definition:
             self,
             settings={**self._keep_told(stored), **self.settings},
             defaults={**self.defaults, **found, **options, **stored.defaults},
-            followers=sorted({*stored.followers, *self.followers}),
+            followers=sorted({*followers, *self.followers}),
             names=stored.names,
             custom_before=stored.custom_before or stored.custom_space or self.custom_space,
             has_grown=stored.has_grown or bool(list_space_changes(stored, self)),
@@ -104,14 +105,6 @@ class Definition:
         split = {name: name.removesuffix(")").partition(" (") for name in self.settings if name.endswith(")")}
         parts = {name: (key, *line.partition("=")) for name, (key, _, line) in split.items()}
         return {name: (key, group, option) for name, (key, group, _, option) in parts.items() if group in groups}
-
-    def write(self, keys: Collection[str]) -> dict[str, str]:
-        """Write keys as the configuration has them: those that follow others by interpolation unresolved."""
-        values: dict[str, set[str]] = {}
-        for name, text in self.settings.items():
-            values.setdefault(name.partition(" ")[0], set()).add(text)
-        told = {**values, **(self.interpolations or {})}
-        return {key: " or ".join(sorted(told[key])) for key in keys if key in told}
 
     def _find_option(self, group: str, settings: Mapping[str, str]) -> str | None:
         """Find the option of a searched config group that other settings have chosen: what it sets, they hold."""
@@ -144,17 +137,12 @@ def compare(
     """
     # Keys that went from the settings to the space or back; of the seed and of what was ever searched each trial tells
     # its own value.
-    searched = stored.space.keys() & now.space.keys()
-    moved = {name_key(key) for key in {*stored.space, *now.space, *stored.names} - searched} | now.defaults.keys()
-    left_out = {*ignored, *moved}
-    followers = [key for key in {*stored.followers, *now.followers} if not is_within(key, left_out)]
+    spaces = [set(map(name_key, one.space)) for one in (stored, now)]
+    moved = set.union(*spaces, map(name_key, stored.names)) - set.intersection(*spaces) | now.defaults.keys()
     then, today = (
-        {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*left_out, *followers})}
-        for one in _align(stored, now)
+        {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
+        for one in _align(_write_followers(stored, now), _write_followers(now, stored))
     )
-    if stored.interpolations is not None:
-        then |= stored.write(followers)
-        today |= now.write(followers)
     if not stored.names:  # an earlier version did not tell '1' from 1
         today = {key: value if then.get(key) != _unquote(value) else then[key] for key, value in today.items()}
     require_same_results(name, stored, now)
@@ -198,6 +186,15 @@ def describe_other_way(name: str, stored: Definition, now: Definition) -> str | 
         f"The study {name} was searched in another way than this command searches: {listed}. What has ended stays; "
         f"{_write_other(name)} starts another."
     )
+
+
+def _write_followers(one: Definition, other: Definition) -> Definition:
+    """Return a definition with what follows searched keys as it is written: it is the same in all trials only so."""
+    if one.interpolations is None or other.interpolations is None:
+        return one
+    followers = {*one.followers, *other.followers}
+    written = {name: text for name, text in one.interpolations.items() if name.partition(" ")[0] in followers}
+    return replace(one, settings={**one.settings, **{name: written[name] for name in written.keys() & one.settings}})
 
 
 def _align(stored: Definition, now: Definition) -> tuple[dict[str, str], dict[str, str]]:
