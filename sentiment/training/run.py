@@ -119,11 +119,11 @@ def train_replica(
         data, module = build_data(settings, corpus), build_module(settings, corpus)
         learn_ratios(module.network, data.list_training(), len(corpus.class_names))
         started_from = take_start(module.network, settings, corpus, start, words)
-        _require_savable(settings, corpus, module.network, output_dir, start)
         reporting = build_reporting(settings, reporter)
         last = _build_last(settings, corpus, folder, reporter, started_from, origin, may_train_on=may_train_on)
         callbacks = [*list_callbacks(settings.trainer.debug), reporting, build_selection(settings, folder), last]
         trainer = build_trainer(settings, output_dir, callbacks, profiler=_build_profiler(settings, output_dir))
+        _require_savable(settings, corpus, module.network, output_dir, start, trainer.strategy.root_device)
         parameters = count_parameters(module.network)
         where = "; ".join(filter(None, [device, describe_load()]))
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", where)
@@ -150,11 +150,17 @@ def train_replica(
 
 
 def _require_savable(
-    settings: Settings, corpus: Corpus, network: nn.Module, output_dir: Path, start: Predictor | None
+    settings: Settings,
+    corpus: Corpus,
+    network: nn.Module,
+    output_dir: Path,
+    start: Predictor | None,
+    device: torch.device,
 ) -> None:
     """Say before a run trains what no bundle can hold of a network of one's own.
 
-    Two copies from a bundle are asked, not the network itself, which might keep what it made for the CPU.
+    Two copies from a bundle are asked, not the network itself, which might keep what it made before it trains. They are
+    asked on the run's device: the network may compute on no other.
     """
     probe = list_probe(settings, corpus)
     if not probe:
@@ -163,7 +169,7 @@ def _require_savable(
         folder = save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
         copy = Predictor.load(folder).network
         torch.rand(1)  # so that the other one draws other numbers while it is built
-        require_same_answers(copy, torch.device("cpu"), probe, Predictor.load(folder))
+        require_same_answers(copy, device, probe, Predictor.load(folder))
 
 
 def _build_last(

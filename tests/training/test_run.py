@@ -357,6 +357,24 @@ def test_a_network_that_answers_by_what_no_bundle_holds_is_refused(
     assert not (tmp_path / "model").exists()
 
 
+def test_a_network_of_one_s_own_is_asked_on_the_device_of_its_run(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
+    """One that computes on a GPU alone was refused before it trained."""
+    asked_on = []
+
+    def ask(network, device, *given):
+        asked_on.append(device)
+        raise KeyboardInterrupt
+
+    there = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
+    monkeypatch.setattr(run, "build_trainer", lambda *given, **keywords: there)
+    monkeypatch.setattr(run, "require_same_answers", ask)
+    with registered(Plain), pytest.raises(KeyboardInterrupt):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert asked_on == [torch.device("meta")]
+
+
 @pytest.mark.parametrize("network", [Plain, Masking, Normed, Reading, Buffering, Dropping])
 def test_a_network_of_one_s_own_is_left_as_it_is_by_what_is_asked_of_its_copies(
     small_settings, small_corpus, recording_reporter, tmp_path, monkeypatch, network
