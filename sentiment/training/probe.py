@@ -43,7 +43,7 @@ def require_same_answers(
     for one in (replace(saved, network=network), saved):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             one.network.to(device)
-            answers.append(one.answer(probe)[0])  # (N, K)
+            answers.append(one.answer(probe, batch_size=1)[0])  # (N, K); the run may have room for no more
             one.network.cpu()
     before, after = answers
     if not np.allclose(before, after, rtol=0, atol=TOLERANCE, equal_nan=True):

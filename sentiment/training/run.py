@@ -136,17 +136,17 @@ def train_replica(
         if not trainer.is_global_zero:
             return None
         latency_ms = _measure_latency(settings, corpus, module.network, trainer)
-    assert reporting.best is not None, "fit returned without a validation"
-    probe, asked_on = list_probe(settings, corpus), trainer.strategy.root_device
-    check = partial(require_same_answers, module.network, asked_on, probe) if probe else None
-    return RunResult(
-        metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
-        parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
-        checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
-        bundle=save_run_bundle(
-            output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
-        ),
-    )  # fmt: skip
+        assert reporting.best is not None, "fit returned without a validation"
+        probe, asked_on = list_probe(settings, corpus), trainer.strategy.root_device
+        check = partial(require_same_answers, module.network, asked_on, probe) if probe else None
+        return RunResult(
+            metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
+            parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
+            checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
+            bundle=save_run_bundle(
+                output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
+            ),
+        )  # fmt: skip
 
 
 def _require_savable(

@@ -375,6 +375,23 @@ def test_a_network_of_one_s_own_is_asked_on_the_device_of_its_run(
     assert asked_on == [torch.device("meta")]
 
 
+def test_a_network_of_one_s_own_is_asked_by_a_review_at_a_time_and_its_memory_errors_have_a_remedy(
+    small_settings, small_corpus, reporter, tmp_path, monkeypatch
+):
+    sizes, answer = set(), Predictor.answer
+
+    def fail(saved, reviews, **given):
+        sizes.add(given.get("batch_size"))
+        if reporter.of_kind("tested"):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return answer(saved, reviews, **given)
+
+    monkeypatch.setattr(Predictor, "answer", fail)
+    with registered(Plain), pytest.raises(OutOfMemoryError, match=r"data\.max_tokens"):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
+    assert sizes == {1}
+
+
 @pytest.mark.parametrize("network", [Plain, Masking, Normed, Reading, Buffering, Dropping])
 def test_a_network_of_one_s_own_is_left_as_it_is_by_what_is_asked_of_its_copies(
     small_settings, small_corpus, recording_reporter, tmp_path, monkeypatch, network
