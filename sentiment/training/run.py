@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -29,7 +29,7 @@ from sentiment.cores import describe_load
 from sentiment.data.batching import Cut
 from sentiment.data.corpus import Corpus
 from sentiment.data.datamodule import ReviewDataModule
-from sentiment.errors import Reached, RunPruned, RunStopped
+from sentiment.errors import ModelFileError, Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
@@ -37,7 +37,7 @@ from sentiment.training.debugging import StepProfiler, list_callbacks
 from sentiment.training.device import choose_device, count_threads, name_device
 from sentiment.training.latency import measure_latency_ms
 from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
-from sentiment.training.metrics import check_metrics, require_defined
+from sentiment.training.metrics import UndefinedObjectiveError, check_metrics, require_defined
 from sentiment.training.module import NetworkModule, TextClassificationModule
 from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.optimization import move_average
@@ -45,7 +45,7 @@ from sentiment.training.probe import list_probe, require_same_answers
 from sentiment.training.reporter import Reporter
 from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
-from sentiment.training.resume import Identity, LastCheckpoint
+from sentiment.training.resume import Identity, LastCheckpoint, forget_attempts
 from sentiment.training.start import hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
@@ -139,13 +139,15 @@ def train_replica(
         assert reporting.best is not None, "fit returned without a validation"
         probe, asked_on = list_probe(settings, corpus), trainer.strategy.root_device
         check = partial(require_same_answers, module.network, asked_on, probe) if probe else None
+        with _forgetting_refused(output_dir, trainer):
+            bundle = save_run_bundle(
+                output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
+            )
         return RunResult(
             metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
             parameters=parameters, seconds=seconds, epochs=epochs, best_epoch=reporting.best_epoch,
             checkpoint=folder / BEST_FILE, class_names=corpus.class_names, test=module.test_predictions,
-            bundle=save_run_bundle(
-                output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
-            ),
+            bundle=bundle,
         )  # fmt: skip
 
 
@@ -271,10 +273,22 @@ def fit(
             last.give_back()
         raise
     if reporting.best is not None:
-        require_defined(reporting.best, reporting.objective)
+        with _forgetting_refused(last.folder.parent, trainer):
+            require_defined(reporting.best, reporting.objective)
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
     if isinstance(profiler, StepProfiler):
         log.info("%s", profiler.report())
+
+
+@contextmanager
+def _forgetting_refused(output_dir: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """Let the next attempt start anew where a trained run is refused: from its last epoch it would be refused again."""
+    try:
+        yield
+    except (ModelFileError, UndefinedObjectiveError):
+        if trainer.is_global_zero:
+            forget_attempts(output_dir)
+        raise
 
 
 def build_reporting(settings: Settings, reporter: Reporter) -> ReportingCallback:

@@ -224,6 +224,8 @@ def test_an_objective_that_is_a_number_at_no_validation_selects_nothing(
         train_and_test(settings, small_corpus, tmp_path, reporter)
     assert reporter.of_kind("tested") == []
     assert not (tmp_path / "model").exists()
+    monkeypatch.setattr(SplitMetrics, "compute", compute)  # the metric is mended
+    assert train_and_test(settings, small_corpus, tmp_path, reporter).metrics["val/brier"] > 0
 
 
 def test_early_stopping_ends_a_run_without_progress(small_settings, small_corpus, reporter, tmp_path):
@@ -390,6 +392,18 @@ def test_a_network_of_one_s_own_is_asked_by_a_review_at_a_time_and_its_memory_er
     with registered(Plain), pytest.raises(OutOfMemoryError, match=r"data\.max_tokens"):
         train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, reporter)
     assert sizes == {1}
+
+
+def test_a_network_that_was_refused_once_it_had_trained_trains_anew_when_it_is_mended(
+    small_settings, small_corpus, recording_reporter, tmp_path
+):
+    """It went on after its last epoch: from what the mended network does not load, or without a validation."""
+    mended = recording_reporter()
+    with registered(Counting), pytest.raises(ModelFileError, match="answers otherwise"):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, recording_reporter())
+    with registered(Plain):
+        train_and_test(small_settings("model=rnn"), small_corpus, tmp_path, mended)
+    assert len(mended.of_kind("validated")) == 2
 
 
 @pytest.mark.parametrize("network", [Plain, Masking, Normed, Reading, Buffering, Dropping])
