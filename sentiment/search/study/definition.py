@@ -137,8 +137,8 @@ def compare(
     """
     # Keys that went from the settings to the space or back; of the seed and of what was ever searched each trial tells
     # its own value.
-    spaces = [set(map(name_key, one.space)) for one in (stored, now)]
-    moved = set.union(*spaces, map(name_key, stored.names)) - set.intersection(*spaces) | now.defaults.keys()
+    before, after = ({*map(name_key, one.space)} for one in (stored, now))
+    moved = {*before, *after, *map(name_key, stored.names)} - (before & after) | now.defaults.keys()
     then, today = (
         {key: value for key, value in one.items() if not is_within(key.partition(" ")[0], {*ignored, *moved})}
         for one in _align(_write_followers(stored, now), _write_followers(now, stored))
