@@ -274,7 +274,8 @@ def require_server(uri: str) -> None:
     It is asked as MLflow asks, with the certificates that its variables name; what it thinks of this page is no matter.
     """
     credentials = get_default_host_creds(connect(uri))  # type: ignore[no-untyped-call]
-    seconds = MLFLOW_HTTP_REQUEST_TIMEOUT.get()  # which MLflow's error advises to set
+    # MLflow's error advises to set it.
+    seconds = MLFLOW_HTTP_REQUEST_TIMEOUT.get()  # type: ignore[no-untyped-call]
     timeout = SERVER_TIMEOUT_SECONDS if seconds == REQUEST_SECONDS else seconds
     http_request(credentials, "/", "GET", max_retries=0, timeout=timeout, raise_on_status=False)  # type: ignore[no-untyped-call]
 
