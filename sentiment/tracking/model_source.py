@@ -168,12 +168,13 @@ def _of_checkpoint(file: Path) -> ModelSource:
 
 
 def _of_logged(model_id: str, tracking_uri: str) -> ModelSource:
-    from sentiment.tracking.mlflow.read import fetch_logged_bundle, read_record
+    from sentiment.tracking.mlflow.read import fetch_logged_bundle
 
-    run_id, bundle = fetch_logged_bundle(tracking_uri, model_id)
-    record, name = read_record(tracking_uri, run_id), f"models:/{model_id}"
-    title = f"{record.name} ({name})"
-    return ModelSource(title, bundle, run_id=run_id, store=tracking_uri, version=name, is_try=record.is_try)
+    name, (record, bundle) = f"models:/{model_id}", fetch_logged_bundle(tracking_uri, model_id)
+    if record is None:
+        return ModelSource(name, bundle, version=name)
+    source = ModelSource(f"{record.name} ({name})", bundle, version=name, is_try=record.is_try)
+    return replace(source, run_id=record.run_id, store=tracking_uri)
 
 
 def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> ModelSource:

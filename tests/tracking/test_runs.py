@@ -204,8 +204,24 @@ def test_what_mlflow_calls_the_model_of_a_run_leads_to_it(sweep, tmp_path):
         source = find_model_source(name, tmp_path, sweep.uri)
         assert (source.run_id, source.store) == (run_id, sweep.uri)
         np.testing.assert_array_equal(source.load().predict(TEXTS).probabilities, expected)
-    with pytest.raises(TrackingError, match=f"m-{'0' * 32}"):
+    with pytest.raises(TrackingError, match=f"no model m-{'0' * 32} in the MLflow store .*\n  -> copy the id"):
         find_model_source(f"models:/m-{'0' * 32}", tmp_path, sweep.uri)
+
+
+def test_a_logged_model_outlasts_its_run(sweep, tmp_path, monkeypatch):
+    shutil.copy(sweep.folder / "mlflow.db", tmp_path)
+    run_id, uri = run_ids(sweep)[1], f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    (model,) = client.get_run(run_id).outputs.model_outputs
+    client.delete_run(run_id)
+    name = f"models:/{model.model_id}"
+    source = find_model_source(name, tmp_path, uri)
+    assert source.run_id is None
+    assert source.title == f"{sweep.client().get_run(run_id).info.run_name} ({name})"
+    expected = Predictor.load(sweep.sweep_dir / "0/model").predict(TEXTS).probabilities
+    np.testing.assert_array_equal(source.load().predict(TEXTS).probabilities, expected)
+    monkeypatch.setattr("sentiment.tracking.mlflow.read.look_up_run", lambda client, run_id: None)
+    assert find_model_source(name, tmp_path, uri).title == name, "MLflow has forgotten the run"
 
 
 def test_test_predictions_that_their_folder_has_no_more_are_those_of_the_store(find, caplog):

@@ -25,7 +25,7 @@ from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.ending import Status
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED, COPIED
-from sentiment.tracking.mlflow.store import connect, find_run, get_run, open_client, quiet, reading
+from sentiment.tracking.mlflow.store import connect, find_run, get_run, look_up_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, search_by_key, split_overrides
 from sentiment.tracking.outbox import DELIVERY_FILE
 from sentiment.tracking.parent_file import PARENT_TAG
@@ -166,8 +166,10 @@ def fetch_run_bundle(uri: str, run_id: str) -> Path | None:
         return None if model is None else fetch_bundle(uri, str(model.artifact_location))
 
 
-def fetch_logged_bundle(uri: str, model_id: str) -> tuple[str, Path]:
-    """Return the run that logged a model, and the folder of its bundle, see `fetch_bundle`.
+def fetch_logged_bundle(uri: str, model_id: str) -> tuple[ResultRecord | None, Path]:
+    """Return the record of the run that logged a model, and the folder of its bundle, see `fetch_bundle`.
+
+    A model stays where its run is deleted: the record has no id then, and there is none once MLflow has forgotten it.
 
     Raises:
         TrackingError: The store cannot be read, or does not know the model.
@@ -175,8 +177,18 @@ def fetch_logged_bundle(uri: str, model_id: str) -> tuple[str, Path]:
     """
     client = open_client(uri)
     with reading(uri):
-        model = client.get_logged_model(model_id)
-        return str(model.source_run_id), fetch_bundle(uri, str(model.artifact_location))
+        try:
+            model = client.get_logged_model(model_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise TrackingError(f"There is no model {model_id} in the MLflow store {uri}.", FIND_RUN) from error
+        run = look_up_run(client, model.source_run_id) if model.source_run_id else None
+        record = None
+        if run is not None:
+            is_there = run.info.lifecycle_stage == "active"
+            record = replace(_read_record(client, run), run_id=run.info.run_id if is_there else None)
+        return record, fetch_bundle(uri, str(model.artifact_location))
 
 
 @cache
