@@ -248,7 +248,7 @@ class SyntheticDataSettings(DataGroup):
     test_size: int = Field(ge=10, le=10_000_000, description="Reviews generated for the test split.")
     min_sentences: int = Field(ge=1, le=200, description="Fewest sentences in a review.")
     max_sentences: int = Field(ge=1, le=200, description="Most sentences in a review.")
-    difficulty: float = Field(ge=0, le=1, description="Share of sentences whose polarity depends on word order.")
+    difficulty: float = Field(ge=0, le=1, description="Share of opinions whose polarity depends on word order.")
     label_noise: float = Field(ge=0, lt=0.5, description="Share of labels flipped: the best accuracy is 1 minus it.")
     generator_seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
     unlabelled_size: int | None = Field(
