@@ -3,9 +3,9 @@
 Cues are found by their words; their scope is not looked at. The cues of negation are the negative words, the
 contractions in ``n't`` (with and without the apostrophe), the approximate negators ("hardly", "few"; Quirk et al.
 1985, section 10.59) and some phrases that deny what follows ("fails to"). The cues of contrast are connectives of
-comparison of the Penn Discourse Treebank (Prasad et al. 2008) that are seldom anything else: "while", "still" and
-"rather" mostly do not contrast and are left out. Expressions that hold a cue and do not mean it ("not only", "no
-doubt", "nothing but") are listed and passed over.
+comparison of the Penn Discourse Treebank (Prasad et al. 2008), and some like them ("despite", "albeit", "that said"),
+that are seldom anything else: "while", "still" and "rather" mostly do not contrast and are left out. Expressions that
+hold a cue and do not mean it ("not only", "no doubt", "nothing but") are listed and passed over.
 """
 
 from __future__ import annotations
