@@ -32,7 +32,7 @@ class MaxPooling(Pooling):
 
 
 class MeanMaxPooling(Pooling):
-    """Mean and maximum side by side (as in ULMFiT's concat pooling, Howard & Ruder 2018)."""
+    """Mean and maximum side by side (ULMFiT's concat pooling without the last state, Howard & Ruder 2018)."""
 
     def __init__(self, width: int) -> None:
         super().__init__(2 * width)
