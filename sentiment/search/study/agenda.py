@@ -154,15 +154,21 @@ class Agenda:
         search: What is searched.
         failed_before: Numbers of the trials that had failed when this command began.
         measure: Measures what trials have cost.
+        is_redefined: Tells whether a command that joined the study later has changed its space.
     """
 
     def __init__(
-        self, search: Searched, failed_before: Collection[int], measure: Callable[[Sequence[FrozenTrial]], Spending]
+        self,
+        search: Searched,
+        failed_before: Collection[int],
+        measure: Callable[[Sequence[FrozenTrial]], Spending],
+        is_redefined: Callable[[], bool] = lambda: False,
     ) -> None:
         self._search = search
         self._budget = search.options.limit
         self._failed_before = failed_before
         self._measure = measure
+        self._is_redefined = is_redefined
         self._repeats = search.repeats.count
         self._scheduler = search.pruner if isinstance(search.pruner, Scheduler) else None
         self._ledger = Ledger(search.options.direction, search.reader if self._scheduler is not None else None)
@@ -302,10 +308,21 @@ class Agenda:
 
     def _find_waiting(self, ledger: Ledger, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """Find a trial that was interrupted, or else one that is to be tried first, within number and budget."""
-        for trial in ledger.list_open("waiting"):
+        waiting = self.leave_to_others(ledger.list_open("waiting"))
+        for trial in waiting:
             if trial.datetime_start is not None and self._may_resume(trial, trials):
                 return trial
-        return ledger.list_first()[0] if self.count_first(trials) and self._may_begin(trials) else None
+        first = [trial for trial in waiting if trial.datetime_start is None]
+        return first[0] if first and self.count_first(trials) and self._may_begin(trials) else None
+
+    def leave_to_others(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Return trials that have not ended without those that belong to the changed space of a later command.
+
+        They are points of what the study searches now, though of nothing that this command knows.
+        """
+        if not trials or not self._is_redefined():
+            return trials
+        return [trial for trial in trials if not self._search.reader.is_left_behind(trial)]
 
     def _may_resume(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether there is time for the rest of an interrupted trial, up to its pause; its work is counted."""
@@ -319,9 +336,9 @@ class Agenda:
     def _find_promoted(self, ledger: Ledger, trials: Sequence[FrozenTrial], *, is_closing: bool) -> FrozenTrial | None:
         """Find the paused trial that is to go on, within the budget; at first one that cannot, and ends for that."""
         if self._scheduler is None:  # the pruner of an earlier command has paused them
-            paused = ledger.list_open("paused")
+            paused = self.leave_to_others(ledger.list_open("paused"))
             return paused[0] if paused and self._may_begin(trials) else None
-        if left_behind := ledger.list_left_behind():
+        if left_behind := self.leave_to_others(ledger.list_left_behind()):
             return left_behind[0]
         maximize = self._search.repeats.maximize
         promotable = self._scheduler.list_promotable(ledger.compared, maximize=maximize, is_closing=is_closing)

@@ -7,8 +7,10 @@ import logging
 import math
 import re
 from collections import Counter
+from datetime import datetime
 from types import SimpleNamespace
 
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
@@ -17,6 +19,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.search.budget import UNLIMITED, Budget, Spending
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.points import TARGET_KEY
+from sentiment.search.storage.opening import open_storage
 from sentiment.search.study.agenda import Agenda
 from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
@@ -24,6 +27,7 @@ from sentiment.search.study.limits import CONSTRAINT_KEY
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, find_pruned_reason, is_paused
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.rungs import VALUES_KEY, count_steps, rank_rung
+from sentiment.search.study.stored.store import DEFINITION_KEY
 from sentiment.search.study.trial import PROGRESS_KEY
 
 LADDER = PromotionPruner(min_resource=1, reduction_factor=3)
@@ -417,6 +421,35 @@ def test_a_paused_trial_that_a_change_of_the_space_leaves_behind_ends_at_once(sw
     assert [(trial.number, count_steps(trial)) for trial in left] == [(0, 1), (1, 1), (2, 0)]
     assert {number for number, _ in task.steps} == {3, 4, 5, 6, 7, 8}
     assert max(trial.datetime_complete for trial in left) <= study.trials[3].datetime_start
+
+
+@pytest.mark.parametrize("pruner", ["promotion", "none"])
+def test_trials_of_a_later_command_with_a_wider_space_are_left_to_it(sweep, study_dir, caplog, pruner):
+    """They pause, are interrupted or wait to be tried first, while a command goes on that knows nothing of the rest."""
+    caplog.set_level(logging.INFO)
+
+    def join(config):
+        study = optuna.load_study(study_name=None, storage=open_storage(None, study_dir))
+        if len(study.trials) == 1:
+            attributes = study._storage.get_study_system_attrs(study._study_id)
+            wider = {**attributes[DEFINITION_KEY], "space": {"x": "interval(-5,5)"}}
+            study._storage.set_study_system_attr(study._study_id, DEFINITION_KEY, wider)
+            paused, interrupted = trial_at(1, [0.0]), trial_at(2, [0.0], state="running")
+            for trial in (paused, interrupted):
+                trial.state, trial.params, trial.distributions = TrialState.WAITING, {"x": 4.0}, {"x": wide}
+                trial.datetime_start = datetime.now()
+                study.add_trial(trial)
+            study.enqueue_trial({"x": 3.0})
+        return task(config)
+
+    task, wide = Climbing(), FloatDistribution(-5, 5)
+    options = (OPTIONS[1], f"hydra/sweeper/pruner={pruner}", "x=interval(-1,1)", "hydra.sweeper.n_trials=7")
+    study = sweep(*options, task=join)
+    assert [trial.number for trial in study.trials if trial.state == TrialState.WAITING] == [1, 2, 3]
+    assert {number for number, _ in task.steps} == {0, 4, 5, 6}
+    assert "Left out" not in caplog.text
+    study = sweep(*options, task=task)
+    assert [study.trials[number].state for number in (1, 2)] == [TrialState.PRUNED] * 2, "its space is the present one"
 
 
 def test_paused_trials_below_a_first_rung_that_was_raised_go_on_to_it():

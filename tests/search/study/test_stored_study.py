@@ -82,7 +82,7 @@ def test_the_last_command_at_work_ends_what_is_paused_and_no_other(open_study):
     one, other = (open_study(total=4, pruner=PromotionPruner()) for _ in range(2))
     pause_next(one)
     for study, given_up in ((one, []), (other, [0])):
-        agenda = SimpleNamespace(follow=study.look, is_done=lambda trials: True)
+        agenda = SimpleNamespace(follow=study.look, is_done=lambda trials: True, leave_to_others=list)
         found = give_up_paused(study.store, study.search, agenda, is_over=True)
         assert [trial.number for trial in found] == given_up
 

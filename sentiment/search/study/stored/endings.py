@@ -162,7 +162,8 @@ def give_up_paused(store: TrialStore, search: Searched, agenda: Agenda, *, is_ov
         if not is_over:
             paused = pruner.list_excess(ledger.compared, maximize=maximize)
         else:
-            paused = ledger.list_open("paused") if store.is_last() and agenda.is_done(trials) else []
+            is_end = store.is_last() and agenda.is_done(trials)
+            paused = agenda.leave_to_others(ledger.list_open("paused")) if is_end else []
         copies = ((trial.number, find_origin(trial)) for trial in trials)
         taken = {
             origin["place_of"]: f"trial {number}, a copy of trial {origin['trial']}, took its place"

@@ -43,8 +43,7 @@ def join(store: TrialStore, search: GrowingSearch) -> tuple[GrowingSearch, list[
         now, changes = settle_definition(search, store.study, content, store.trials())
         if names is not None and (content is None or store.study.metric_names is None):
             store.name_objectives(names)
-        if content != now.to_json():
-            store.write_attribute(DEFINITION_KEY, now.to_json())
+        store.define(now.to_json())
         grown = search.continue_from(now)
         store.study.sampler = grown.sampler
         trials = store.trials()

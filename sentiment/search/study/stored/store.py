@@ -61,6 +61,7 @@ class TrialStore:
         self.lease = Lease.take("controller")
         self.owner = self.lease.lease_id
         self._watch = Watch(search.options.grace_seconds)
+        self._definition: Any = None  # as this command stored it; None: it has stored none
 
     def _create(self, search: Searched) -> optuna.Study:
         options = search.options
@@ -131,6 +132,17 @@ class TrialStore:
     def write_attribute(self, key: str, value: Any) -> None:
         """Write a system attribute of the study."""
         self.storage.set_study_system_attr(get_study_id(self.study), key, value)
+
+    def define(self, definition: Mapping[str, Any]) -> None:
+        """Store what the study is about, where that is new, under the lock."""
+        if self.read_attributes().get(DEFINITION_KEY) != definition:
+            self.write_attribute(DEFINITION_KEY, definition)
+        self._definition = self.read_attributes()[DEFINITION_KEY]
+
+    @property
+    def is_redefined(self) -> bool:
+        """Whether another command, which joined later, has changed what the study is about."""
+        return self._definition is not None and self.read_attributes().get(DEFINITION_KEY) != self._definition
 
     def write_lease(self, record: Mapping[str, Any]) -> None:
         """Show that the command is at work, and until when it was."""

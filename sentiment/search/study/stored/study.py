@@ -48,8 +48,11 @@ class StoredStudy:
         self._budget = search.options.limit
         self._heartbeat = Heartbeat(store.write_lease, store.lease, HEARTBEAT_SECONDS)
         self._failed_before = {trial.number for trial in store.trials() if trial.state == TrialState.FAIL}
-        self._agenda = Agenda(search, self._failed_before, self.spent)
+        self._agenda = self._plan(search)
         self._meter = Meter(search.repeats.count, search.pruner, search.reader)
+
+    def _plan(self, search: Searched) -> Agenda:
+        return Agenda(search, self._failed_before, self.spent, lambda: self.store.is_redefined)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -100,7 +103,7 @@ class StoredStudy:
             StudyChangedError: They differ in more than the space, and changes are not allowed.
         """
         self.search, changes = join(self.store, search)
-        self._agenda = Agenda(self.search, self._failed_before, self.spent)
+        self._agenda = self._plan(self.search)
         self._meter = Meter(self.search.repeats.count, self.search.pruner, self.search.reader)
         self.store.write_attribute(BUDGET_KEY, asdict(self._budget))
         if changes:
@@ -158,9 +161,9 @@ class StoredStudy:
 
     def describe_left(self) -> str:
         """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
-        ledger = self.look()
-        first = len(ledger.list_first())
-        parts = {"were to be tried first": first, "were interrupted": ledger.counts["waiting"] - first}
+        waiting = self._agenda.leave_to_others(self.look().list_open("waiting"))
+        first = sum(trial.datetime_start is None for trial in waiting)
+        parts = {"were to be tried first": first, "were interrupted": len(waiting) - first}
         told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
         return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
 
