@@ -8,6 +8,7 @@ it goes on. The queue (`squeue`) knows better, on every cluster.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -39,6 +40,9 @@ SILENT = AWAY[1:]
 LOOK_SECONDS = 10.0
 """Time between two looks at the queue."""
 
+UNLISTED_SECONDS = 300.0
+"""Time after which a job that no look has listed is over: Slurm keeps one that has ended for as long (MinJobAge)."""
+
 RETRY_SECONDS = 20.0
 
 
@@ -50,7 +54,7 @@ class QueueWatcher:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._awaited: set[str] = set()
+        self._awaited: dict[str, float] = {}  # with when it was submitted, monotonic
         self._held: set[str] = set()
         self._states: dict[str, str] = {}
         self._looked = -LOOK_SECONDS
@@ -58,7 +62,7 @@ class QueueWatcher:
     def register_job(self, job_id: str) -> None:
         """Take a job that was submitted."""
         with self._lock:
-            self._awaited.add(job_id)
+            self._awaited[job_id] = time.monotonic()
 
     def is_done(self, job_id: str, mode: str = "standard") -> bool:
         """Return whether a job is over.
@@ -84,19 +88,25 @@ class QueueWatcher:
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
+        # All of the person's jobs, also those in hidden partitions: a variable would filter them as an option does.
+        command = ["squeue", "--me", "--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r"]
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
         try:
-            listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            listed = subprocess.run(
+                command, capture_output=True, text=True, check=True, timeout=60, env=variables
+            ).stdout
         except (OSError, subprocess.SubprocessError) as error:
             words = getattr(error, "stderr", None) or error
             log.warning("Slurm's queue cannot be read, and will be read again: %s", str(words).strip())
             return
         queue = {job_id: (state, reason) for job_id, state, reason in map(_split, listed.splitlines())}
-        for job_id in list(self._awaited):
+        for job_id, submitted in list(self._awaited.items()):
+            if job_id not in queue and job_id not in self._states and self._looked - submitted < UNLISTED_SECONDS:
+                continue  # it was not listed yet: some clusters answer from a copy of the queue
             state, reason = queue.get(job_id, ("unknown to Slurm", ""))
             self._states[job_id] = state
             if job_id not in queue or state in OVER:
-                self._awaited.remove(job_id)
+                del self._awaited[job_id]
             elif "held" in reason.lower() and job_id not in self._held:
                 self._held.add(job_id)
                 log.warning("Slurm holds job %s (%s); it runs after: scontrol release %s", job_id, reason, job_id)

@@ -58,9 +58,34 @@ def test_a_job_that_is_in_the_queue_is_not_over(state: str, say: Say) -> None:
 def test_a_job_is_over_when_slurm_says_so_or_has_forgotten_it(queue: str, state: str, say: Say) -> None:
     watcher = QueueWatcher()
     watcher.register_job("12_3")
+    say("squeue", "12_3|RUNNING|None")
+    assert not watcher.is_done("12_3")
     say("squeue", queue)
-    assert watcher.is_done("12_3")
+    assert watcher.is_done("12_3", "force")
     assert watcher.get_state("12_3") == state
+
+
+def test_a_job_that_no_look_has_listed_is_over_only_after_some_time(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = QueueWatcher()
+    watcher.register_job("7")
+    say("squeue", "6|RUNNING|None")
+    assert not watcher.is_done("7")
+    assert watcher.get_state("7") == "UNKNOWN"
+    monkeypatch.setattr(slurm, "UNLISTED_SECONDS", 0)
+    assert watcher.is_done("7", "force")
+    assert watcher.get_state("7") == "unknown to Slurm"
+
+
+def test_the_queue_is_read_whole_whatever_the_environment_asks_for(
+    tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SQUEUE_PARTITION", "other")
+    say("squeue")
+    (tmp_path / "bin/squeue").write_text('#!/bin/sh\n[ "$2$SQUEUE_PARTITION" = --all ] && echo "7|PENDING|None"\n')
+    watcher = QueueWatcher()
+    watcher.register_job("7")
+    assert not watcher.is_done("7")
+    assert watcher.get_state("7") == "PENDING"
 
 
 def test_a_queue_that_cannot_be_read_ends_no_job(say: Say, caplog: pytest.LogCaptureFixture) -> None:
