@@ -161,6 +161,18 @@ def test_a_trial_that_never_began_keeps_its_attempts(open_study):
         die(dead)
 
 
+def test_a_trial_between_two_repeats_keeps_its_attempts(open_study):
+    """As where Ctrl-C ends a command whose jobs stay with Slurm, and each comes to its end."""
+    for repeat in range(4):
+        dead = open_study(total=1, repeats=5, max_attempts=2)
+        claim = dead.claim()
+        assert (claim.number, len(claim.outcomes)) == (0, repeat)
+        with Lease.take("job") as lease:
+            dead.store.write(claim.trial_id, JOB_KEY, {**lease.record(), "repeat": repeat})
+        dead.keep_outcome(claim.trial_id, repeat, Outcome("complete", values=(1.0,)))
+        die(dead)
+
+
 def test_a_trial_that_was_stopped_politely_keeps_its_attempts(open_study):
     for _ in range(5):
         study = open_study(total=1, max_attempts=2)

@@ -20,7 +20,7 @@ from sentiment.search.study.scheduler import Scheduler
 from sentiment.search.study.searched import Searched
 from sentiment.search.study.stored.conclusion import conclude
 from sentiment.search.study.stored.store import TrialStore
-from sentiment.search.study.trial import JOB_KEY, finish_repeat, read_seconds
+from sentiment.search.study.trial import find_job, finish_repeat, read_seconds
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ def take_over_dead(store: TrialStore, search: Searched, ledger: Ledger) -> None:
                 log.info("Trial %d is run again: it did not describe what a limit is on.", trial.number)
             elif _end_or_requeue(store, search, trial):
                 log.info("Trial %d had finished when its process died; its result counts.", trial.number)
-            elif trial.system_attrs.get(JOB_KEY) is None:
-                log.info("Trial %d is run: its process died before it had begun.", trial.number)
+            elif find_job(trial) is None:  # as between two repeats: a launcher's jobs end well without their command
+                log.info("Trial %d goes on: none of its jobs was at work when its process ended.", trial.number)
             elif not _count_death(store, search, trial):
                 log.info("Trial %d is run again: its process is dead.", trial.number)
 
