@@ -31,6 +31,12 @@ OVER = {
 }  # fmt: skip
 """The states of jobs that do not run again; one that is queued again is PENDING or COMPLETING. From `man squeue`."""
 
+STUCK = re.compile(
+    r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|DependencyNeverSatisfied|InvalidAccount|InvalidQOS"
+    r"|AccountNotAllowed|(QOS|Assoc)Max\w+PerJob(Limit)?"
+)
+"""Why a job that `sbatch` took does not start as it is, however long it waits. From `man squeue`."""
+
 AWAY = ("Unable to contact slurm controller", "Socket timed out", "Zero Bytes were transmitted")
 """What `sbatch` says where Slurm is not there for the moment."""
 
@@ -55,7 +61,7 @@ class QueueWatcher:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._awaited: dict[str, float] = {}  # with when it was submitted, monotonic
-        self._held: set[str] = set()
+        self._told: set[str] = set()  # jobs that are held, and reasons for which jobs do not start
         self._states: dict[str, str] = {}
         self._looked = -LOOK_SECONDS
 
@@ -107,9 +113,17 @@ class QueueWatcher:
             self._states[job_id] = state
             if job_id not in queue or state in OVER:
                 del self._awaited[job_id]
-            elif "held" in reason.lower() and job_id not in self._held:
-                self._held.add(job_id)
+            elif "held" in reason.lower() and job_id not in self._told:
+                self._told.add(job_id)
                 log.warning("Slurm holds job %s (%s); it runs after: scontrol release %s", job_id, reason, job_id)
+            elif state == "PENDING" and STUCK.fullmatch(reason) and reason not in self._told:
+                self._told.add(reason)
+                log.warning(
+                    "Slurm does not start job %s as it is (%s), nor others that ask for the same; press Ctrl-C, end "
+                    "them with scancel, and start the command again with another hydra.launcher.partition, account, "
+                    "qos, timeout_min or less of what else a job asks for.",
+                    *(job_id, reason),
+                )
 
 
 def _is_silent(words: str) -> bool:

@@ -107,6 +107,30 @@ def test_a_job_that_slurm_holds_is_told_once(say: Say, caplog: pytest.LogCapture
     assert caplog.text.count("scontrol release 7") == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "is_stuck"),
+    [
+        ("PartitionTimeLimit", True),
+        ("QOSMaxWallDurationPerJobLimit", True),
+        ("AssocMaxCpuPerJobLimit", True),
+        ("QOSMaxMemoryPerJob", True),
+        ("QOSMaxJobsPerUserLimit", False),
+        ("Resources", False),
+    ],
+)
+def test_why_slurm_never_starts_jobs_that_it_took_is_told_once(
+    reason: str, is_stuck: bool, say: Say, caplog: pytest.LogCaptureFixture
+) -> None:
+    watcher = QueueWatcher()
+    for job_id in ("7", "8"):
+        watcher.register_job(job_id)
+    say("squeue", f"7|PENDING|{reason}\n8|PENDING|{reason}")
+    assert not watcher.is_done("7")
+    assert not watcher.is_done("8", "force")
+    assert caplog.text.count(f"does not start job 7 as it is ({reason})") == is_stuck
+    assert "job 8" not in caplog.text
+
+
 def test_a_grid_that_is_too_large_for_an_array_is_told_how_to_go_on(say: Say) -> None:
     say("scontrol", "MaxArraySize            = 1001")
     text = str(explain_refusal("sbatch: error: Batch job submission failed: Invalid job array specification", 1002))
