@@ -143,8 +143,13 @@ def count_committed(trial: FrozenTrial, done: float, repeats: int, steps_per_job
     if trial.state.is_finished() or trial.datetime_start is None or is_paused(trial):
         return done
     target: int | None = trial.system_attrs.get(TARGET_KEY)
-    first = read_outcomes_of(trial).get(0)
-    is_past = target is not None and (count_steps(trial) > target or (first is not None and first.state == "complete"))
+    first, steps, epochs = read_outcomes_of(trial).get(0), count_steps(trial), _count_epochs(trial)
+    is_past = first is not None and first.state == "complete"
+    if target is not None and steps > target and not is_past:
+        # Where an epoch has several reports it pauses at the end of it, but for the last one.
+        steps_per_epoch = steps_per_job / epochs if epochs else 0.0
+        pause = math.ceil(target / steps_per_epoch) * steps_per_epoch if steps_per_epoch > 1 else target
+        is_past = not steps <= pause < steps_per_job
     if target is None or is_past or not steps_per_job or target >= steps_per_job:
         return float(repeats) - _inherit(trial, steps_per_job)
     return max(done, target / steps_per_job - _inherit(trial, steps_per_job))

@@ -28,7 +28,7 @@ from sentiment.search.study.current import current_trial
 from sentiment.search.study.history import read_study
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.promotion import PromotionPruner
-from sentiment.search.study.spending import EPOCHS_KEY, Meter
+from sentiment.search.study.spending import EPOCHS_KEY, Meter, count_committed
 from sentiment.search.study.trial import ATTEMPT_KEY, OVER, PROGRESS_KEY, STOP_KEY, TrialAddress
 from tests.search.conftest import TOY_DIR
 
@@ -572,6 +572,19 @@ def test_who_does_not_pause_at_its_rung_is_counted_with_all_its_repeats(reports,
     trial.number, trial.intermediate_values = 1, dict.fromkeys(range(reports), 0.5)
     spent = Meter(3, PromotionPruner(3)).measure([ended, trial], [])
     assert spent.committed_trials == pytest.approx(1 + committed)
+
+
+@pytest.mark.parametrize(
+    ("target", "reports", "committed"),
+    [(1, 2, 1 / 6), (1, 4, 1 / 3), (1, 5, 3.0), (5, 8, 2 / 3), (9, 10, 3.0)],
+    ids=["to pause", "at its pause", "past", "second epoch", "last epoch"],
+)
+def test_who_has_yet_to_come_to_the_end_of_the_epoch_of_its_rung_may_pause_there(target, reports, committed):
+    """Three epochs of four reports each."""
+    attributes = {ATTEMPT_KEY.format(repeat=0): {"count": 1, "log": None}, EPOCHS_KEY: 3.0, TARGET_KEY: target}
+    trial = create_trial(state=TrialState.RUNNING, system_attrs=attributes)
+    trial.intermediate_values = dict.fromkeys(range(reports), 0.5)
+    assert count_committed(trial, reports / 12, 3, 12.0) == pytest.approx(committed)
 
 
 def test_how_far_a_repeat_came_is_not_told_by_another(sweep, study_dir):
