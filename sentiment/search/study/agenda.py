@@ -18,7 +18,7 @@ from sentiment.search.space.grid import list_values
 from sentiment.search.space.points import REPLACES_KEY, Changes, PointReader, TakenPoints, make_key
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state, read_repeats
-from sentiment.search.study.population import find_origin
+from sentiment.search.study.population import find_copied, find_origin
 from sentiment.search.study.rungs import count_steps
 from sentiment.search.study.scheduler import Scheduler, Swap
 from sentiment.search.study.searched import Searched
@@ -127,8 +127,10 @@ class Ledger:
         return [trial for trial in self.standing if trial.number not in self._outside]
 
     def list_left_behind(self) -> list[FrozenTrial]:
-        """List the paused trials that cannot go on: they are none of the space as it is now."""
-        return [trial for trial in self.list_open("paused") if trial.number in self._outside]
+        """List the paused trials of an earlier space, which cannot go on; not those that a copy is to begin from."""
+        left = [trial for trial in self.list_open("paused") if trial.number in self._outside]
+        copied = find_copied(self._trials) if left else ()
+        return [trial for trial in left if trial.number not in copied]
 
     @property
     def replaced(self) -> list[FrozenTrial]:

@@ -63,7 +63,7 @@ class PopulationPruner(Scheduler):
         """
         if not is_closing:
             return []
-        held = _find_copied(trials) | find_replaced(trials)
+        held = find_copied(trials) | find_replaced(trials)
         return [trial for trial in _list_waiting(trials, maximize) if trial.number not in held]
 
     def list_excess(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> list[FrozenTrial]:
@@ -73,7 +73,7 @@ class PopulationPruner(Scheduler):
 
     def find_swap(self, trials: Sequence[FrozenTrial], *, maximize: Sequence[bool]) -> Swap | None:
         """Find one of the worst that waits where one of the best waits too; the best of them is copied."""
-        held = _find_copied(trials) | find_replaced(trials)
+        held = find_copied(trials) | find_replaced(trials)
         for loser in _list_waiting(trials, maximize):
             steps = count_steps(loser)
             # Who came here themselves, also who gave up their places here: else the next worst would be the worst.
@@ -124,7 +124,7 @@ def find_replaced(trials: Sequence[FrozenTrial]) -> set[int]:
     return {one["place_of"] for one in map(find_origin, trials) if one is not None}
 
 
-def _find_copied(trials: Sequence[FrozenTrial]) -> set[int]:
+def find_copied(trials: Sequence[FrozenTrial]) -> set[int]:
     """Return the numbers of the trials whose checkpoints copies have yet to take."""
     origins = ((trial, find_origin(trial)) for trial in trials)
     return {

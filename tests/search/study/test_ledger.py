@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from sentiment.search.space.points import REPLACES_KEY, Changes
 from sentiment.search.storage.opening import open_storage
 from sentiment.search.study import agenda
 from sentiment.search.study.agenda import Ledger
 from sentiment.search.study.limits import choose_best
-from sentiment.search.study.outcome import count_states
+from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, count_states
+from sentiment.search.study.population import CONTINUES_KEY
 
 STATES = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, None, TrialState.COMPLETE]
 """How trials end, in turn; None: they do not."""
@@ -80,3 +83,15 @@ def test_changes_are_new_trials_and_other_objects():
     assert changes.take([one, two]) == [one, two]
     assert changes.take([one, two]) == []
     assert [id(trial) for trial in changes.take([one, three, two])] == [id(three), id(two)]
+
+
+@pytest.mark.parametrize(("reports", "left"), [(1, []), (2, [0])], ids=["before", "after"])
+def test_a_trial_of_another_space_waits_until_its_copy_has_taken_its_checkpoint(reports, left):
+    """The space was changed between the swap and the first report of the copy."""
+    kept = {OUTCOME_KEY.format(repeat=0): Outcome("paused", steps=1).to_json()}
+    origin = create_trial(state=TrialState.WAITING, system_attrs=kept)
+    copy = create_trial(state=TrialState.RUNNING, system_attrs={CONTINUES_KEY: {"trial": 0, "steps": 1, "place_of": 2}})
+    origin.number, copy.number = 0, 1
+    origin.intermediate_values, copy.intermediate_values = {0: 0.5}, dict.fromkeys(range(reports), 0.5)
+    ledger = Ledger(["maximize"], SimpleNamespace(is_left_behind=lambda trial: True))
+    assert [trial.number for trial in ledger.follow([origin, copy]).list_left_behind()] == left
