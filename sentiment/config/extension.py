@@ -18,6 +18,7 @@ import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
@@ -337,18 +338,20 @@ def _check_types(option: Option) -> None:
             )
 
 
-def _is_written(annotation: Any) -> bool:
-    """Return whether a configuration and its record, in JSON, have values of a type."""
+def _is_written(annotation: Any, within: tuple[type[BaseModel], ...] = ()) -> bool:
+    """Return whether a configuration and its record, in JSON, have values of a type; groups may hold themselves."""
+    is_written = partial(_is_written, within=within)
     if annotation in (bool, int, float, str, type(None), Any) or get_origin(annotation) is Literal:
         return True
     if get_origin(annotation) is Annotated:
-        return _is_written(get_args(annotation)[0])
-    if get_origin(annotation) in (dict, Mapping) and not _may_be_text(get_args(annotation)[0]):
+        return is_written(get_args(annotation)[0])
+    if get_origin(annotation) in (dict, Mapping) and not all(map(_may_be_text, get_args(annotation)[:1])):  # Dict alone
         return False
     if get_origin(annotation) in (Union, types.UnionType, list, dict, Sequence, Mapping):
-        return all(map(_is_written, get_args(annotation)))
+        return all(map(is_written, get_args(annotation)))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return all(_is_written(key.annotation) for key in annotation.model_fields.values())
+        keys = () if annotation in within else annotation.model_fields.values()
+        return all(_is_written(key.annotation, (*within, annotation)) for key in keys)
     return annotation in (list, dict)
 
 

@@ -371,6 +371,13 @@ def test_the_keys_of_a_nested_group_are_held_to_the_same(write):
     load_extensions(write(bag=nested.replace("KEY", "size: dict[str, float]")))
 
 
+@pytest.mark.parametrize(
+    "type_", ["dict", "__import__('typing').Dict", "__import__('typing').Mapping", "list['Settings']"]
+)
+def test_a_type_may_leave_open_what_it_holds_and_a_group_hold_itself(write, type_):
+    load_extensions(write(bag=MODEL.replace("depth: int", f"depth: {type_}")))
+
+
 def test_a_source_without_its_methods_is_explained(write):
     [(_, problem, remedy)] = read_faults(write(folder=DATA.replace("def load", "def read")))
     assert "Folder has no load" in problem
