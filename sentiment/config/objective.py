@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sentiment import format
-from sentiment.config.option import tell_later_files
+from sentiment.config.option import add_later_files
 from sentiment.errors import SentimentError
 
 Direction = Literal["maximize", "minimize"]
@@ -96,7 +96,7 @@ def find_direction(metric: str) -> Direction:
         return METRICS[name].direction
     raise SentimentError(
         f"{metric} is no metric of this project, so that nobody knows which way it is better.",
-        tell_later_files() or "if it was one of sentiment/extensions/, put its file back; else correct its name",
+        add_later_files("if it was one of sentiment/extensions/, put its file back; else correct its name"),
     )
 
 

@@ -114,12 +114,14 @@ def _read_name(content: Any) -> str:
     return UNNAMED if name is None else str(name)
 
 
-def tell_later_files() -> str | None:
-    """Return what to do where files of extensions were written after this Python began, as in a notebook; or None."""
-    later = sorted(str(file.name) for file in EXTENSIONS.rglob("*.py") if file.stat().st_ctime > _BEGAN)
+def add_later_files(remedy: str) -> str:
+    """Return a remedy, before it what to do where files of extensions were written after this Python began."""
+    files = [file for file in EXTENSIONS.rglob("*.py") if file.is_file()]  # an editor's lock is a link to nowhere
+    later = sorted(file.name for file in files if file.stat().st_ctime > _BEGAN)
     if not later:
-        return None
-    return f"this Python began before {join_names(later)} was written: start it anew, in a notebook the kernel"
+        return remedy
+    anew = f"this Python began before {join_names(later)} was written: start it anew, in a notebook the kernel"
+    return f"{anew}; else {remedy}"
 
 
 def group_members(annotation: Any) -> list[type[BaseModel]]:

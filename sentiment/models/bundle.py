@@ -27,7 +27,7 @@ from torch import nn
 
 from sentiment.config.group import Keep
 from sentiment.config.identity import is_removed
-from sentiment.config.option import OPTIONS, Option, find_option, tell_later_files
+from sentiment.config.option import OPTIONS, Option, add_later_files, find_option
 from sentiment.config.schema import ModelSettings
 from sentiment.data.batching import Cut, Item, LengthBatches, collate
 from sentiment.data.files.records import SURROGATE
@@ -351,14 +351,14 @@ def _explain_invalid(folder: Path, content: bytes, error: pydantic.ValidationErr
     if option is None:
         return ModelFileError(
             f"{folder} was made with model={name}, which is not known here.",
-            tell_later_files() or f"put the file of that model back: sentiment/extensions/{name}.py",
+            add_later_files(f"put the file of that model back: sentiment/extensions/{name}.py"),
         )
     faults = "; ".join(f"model.{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors(include_url=False))
     earlier = "use the release that wrote it" if option.code is None else "put its earlier file back"
-    later = None if option.code is None else tell_later_files()
+    remedy = f"{earlier}, or train the model again"
     return ModelFileError(
         f"{folder} was made with settings that model={name} does not take here ({faults}).",
-        later or f"{earlier}, or train the model again",
+        remedy if option.code is None else add_later_files(remedy),
     )
 
 
@@ -375,7 +375,7 @@ def _tell_of_other_code(folder: Path, name: str, then: str | None, now: str | No
     log.warning(
         "%s was trained with other code of the extension model=%s (SHA-256 %.12s) than is loaded here (%.12s), so it "
         "may answer differently.\n  -> %s",
-        folder, name, then, now, tell_later_files() or "put the earlier files back, or train the model again",
+        folder, name, then, now, add_later_files("put the earlier files back, or train the model again"),
     )  # fmt: skip
 
 

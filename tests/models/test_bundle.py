@@ -315,10 +315,11 @@ def test_a_file_that_was_written_after_this_python_began_is_told_so(
     """As in a notebook, whose runs are processes of their own: they know it."""
     monkeypatch.setattr("sentiment.config.option.EXTENSIONS", tmp_path)
     (tmp_path / "own.py").touch()
-    remedy = r"\n  -> this Python began before own\.py was written: start it anew, in a notebook the kernel"
+    (tmp_path / ".#own.py").symlink_to("nobody@nowhere.1")  # the lock of an editor
+    remedy = r"\n  -> this Python began before own\.py was written: start it anew, in a notebook the kernel; else "
     _tell_of_other_code(bundle, "own", "then", "now")
-    assert re.search(remedy, caplog.text)
-    with pytest.raises(SentimentError, match=remedy):
+    assert re.search(remedy + "put the earlier files back", caplog.text)
+    with pytest.raises(SentimentError, match=remedy + "if it was .*; else correct its name"):
         find_direction("val/own")
     content = json.loads((bundle / SETTINGS_FILE).read_text())
     content["model"]["name"] = "own"
