@@ -7,7 +7,7 @@ values differ, and those are merged last of all.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -77,27 +77,27 @@ def list_written(override: Override) -> list[set[str]]:
     return [{*spread(one)} for one in values]
 
 
-def find_replaced(overrides: Sequence[Override]) -> list[Fault]:
+def find_replaced(overrides: Sequence[Override], name: Callable[[Override], Hashable]) -> list[Fault]:
     """Return the faults of words for one key of which a sweep would lose what a single run takes: it keeps the later.
 
     A single run takes a chosen option and a mapping of its keys, ``model=rnn 'model={depth: 2}'``, or two mappings.
 
     Args:
         overrides: Those of the sweep in the order in which they count; Hydra's own, which no sweeper keeps, are left.
+        name: By what the sweeper keeps them: to Hydra's own ``model`` and ``++model`` are two, and it keeps both.
     """
     faults = []
-    earlier: dict[tuple[str, str | None], Override] = {}
+    earlier: dict[Hashable, Override] = {}
     for later in overrides:
         if later.is_delete() or later.is_list_extend() or later.is_hydra_override():
             continue
-        name = later.key_or_group, later.package
-        one, earlier[name] = earlier.get(name), later
+        one, earlier[name(later)] = earlier.get(name(later)), later
         if one is not None:
             lost = set[str]().union(*list_written(one))
             if not all(lost <= keys for keys in list_written(later)):
                 problem = f"{one.input_line} and {later.input_line} set the same key, and a sweep keeps the later alone"
-                remedy = f"write {name[0]}.NAME=VALUE for each key of a mapping, or leave one of the two out"
-                faults.append(Fault(name[0], problem, remedy))
+                remedy = f"write {later.key_or_group}.NAME=VALUE for each key of a mapping, or leave one of the two out"
+                faults.append(Fault(later.key_or_group, problem, remedy))
     return faults
 
 

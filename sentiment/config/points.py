@@ -74,7 +74,7 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         overrides: Fixed and swept overrides.
         is_grid: Whether every combination runs.
     """
-    if faults := [*find_replaced(overrides), *_find_rewritten(overrides, is_grid=is_grid)]:
+    if faults := [*find_replaced(overrides, Override.get_key_element), *_find_rewritten(overrides, is_grid=is_grid)]:
         return faults
     by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
     for one, other in itertools.combinations(by_key.values(), 2):

@@ -573,6 +573,13 @@ def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
     assert find_faults("optimizer=sgd", "optimizer={lr: 0.1}") == {}
 
 
+def test_words_for_one_key_that_hydra_tells_apart_by_their_signs_are_both_kept():
+    assert find_faults("-m", "model=rnn", "++model={dropout: 0.2}", "seed=0,1") == {}
+    assert find_faults("-m", "trainer={max_epochs: 3}", "++trainer={patience: 2}", "seed=0,1") == {}
+    study = ("-m", "search=study", "model=rnn", "++model={dropout: 0.2}", "optimizer.lr=0.1,0.2")
+    assert list(find_faults(*study, searches=SEARCHES)) == ["model"]
+
+
 @pytest.mark.parametrize("sweeper", [["search=both"], ["search=study", "model=rnn", "optimizer.lr=0.1,0.2"]])
 def test_a_search_that_would_lose_the_chosen_model_to_a_mapping_of_its_keys_is_refused(sweeper):
     [(key, (problem, remedy))] = find_faults("-m", *sweeper, "model={dropout: 0.2}", searches=SEARCHES).items()

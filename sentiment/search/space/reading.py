@@ -83,7 +83,7 @@ class _Reader:
         self.faults += find_nested(params, "hydra.sweeper.params")
         written_params = self._parse(f"{key}={write_param(value)}" for key, value in params.items())
         written_lines = self._parse(lines)
-        if replaced := find_replaced(self.parsed):
+        if replaced := find_replaced(self.parsed, bare_key):
             raise ConfigError([*self.faults, *replaced])  # branches on what is lost would have faults of their own
         self.in_params, self.command_line = set(written_params), set(written_lines)
         self.written = {**written_params, **written_lines}
