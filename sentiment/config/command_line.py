@@ -243,7 +243,7 @@ class CommandLineCheck:
             for point in points:
                 faults += self._check_point(point)
             if not faults:
-                jobs = (self._compose(point, with_hydra=True) for point in points)
+                jobs = map(self._compose_job, points)
                 faults += find_shared_folder(composed, jobs if is_grid else None)
         faults += self.hidden
         # Where a run is faulty, nobody knows what it would read.
@@ -416,6 +416,13 @@ class CommandLineCheck:
 
     def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:
         return self.composers[with_hydra].compose(overrides)
+
+    def _compose_job(self, point: list[Override]) -> DictConfig:
+        """Compose a point as Hydra's sweeper does, which tells the job its words."""
+        config = self._compose(point, with_hydra=True)
+        with open_dict(config.hydra):
+            config.hydra.overrides.task = [str(one.input_line) for one in point if not one.is_hydra_override()]
+        return config
 
     def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
         config = pickle.loads(self._compose_whole(tuple(overrides)))

@@ -32,8 +32,11 @@ FIRST_LOOKS = tuple(f"hydra.sweeper.pruner.{key}" for key in ("min_resource", "i
 OF_SWEEP = ("sweep", "sweeper", "launcher", "callbacks", "hydra_logging", "mode")
 """Parts of Hydra's node that what starts a sweep reads."""
 
-OF_JOB = re.compile(r"hydra[:.]job\.(num|id|override_dirname)")
+JOB_NUMBER = re.compile(r"hydra[:.]job\.(num|id)\b")
 """What only one job of a sweep has."""
+
+JOB_WORDS = re.compile(r"override_dirname|hydra[:.]overrides\.task")
+"""The words of one job."""
 
 
 def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
@@ -51,10 +54,14 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
 def read_setup(composed: DictConfig) -> dict[str, Any]:
     """Return what of Hydra's node is the sweep's, and no job's, by its key and as it is written.
 
-    What that follows from, such as the seed, may differ between jobs; where it must not, other checks say so.
+    What that follows from, such as the seed, may differ between jobs; where it must not, other checks say so. Of a
+    job's folder, which Hydra reads for each job, it does not matter what stands beside the job's number.
     """
     written = OmegaConf.to_container(OmegaConf.masked_copy(composed.hydra, list(OF_SWEEP)), resolve=False)
-    return {f"hydra.{key}": value for key, value in cast(dict[str, Any], written).items()}
+    setup = cast(dict[str, Any], written)
+    if JOB_NUMBER.search(_read_subdir(composed)):
+        del setup["sweep"]["subdir"]
+    return {f"hydra.{key}": value for key, value in setup.items()}
 
 
 def find_shared_database(composed: DictConfig) -> list[Fault]:
@@ -161,10 +168,13 @@ def find_shared_folder(composed: DictConfig, points: Iterable[DictConfig] | None
         points: Those of its jobs; None: nobody knows them yet, so that the name has to tell any jobs apart.
     """
     written = _read_subdir(composed)
-    if OF_JOB.search(written):
+    if JOB_NUMBER.search(written) or (points is None and JOB_WORDS.search(written)):
         return []
     if points is not None:
-        folders = [_resolve_subdir(point) for point in points]
+        folders = []
+        for point in points:
+            with suppress(OmegaConfBaseException):  # what only the job knows: it tells, or fails there
+                folders.append(_resolve_subdir(point))
         if len({*folders}) == len(folders):
             return []
     problem = f"{written} does not tell the jobs apart: several would have one folder"

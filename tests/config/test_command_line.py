@@ -256,6 +256,13 @@ def test_options_that_leave_the_sweep_alone_can_be_swept(tmp_path):
         assert find_faults(*command, searches=SEARCHES) == {}
 
 
+def test_options_may_say_what_stands_beside_the_number_in_the_folders_of_their_jobs(tmp_path):
+    text = "# @package _global_\nhydra: {sweep: {subdir: '%s_${hydra:job.num}'}}\n"
+    folder = write_options(tmp_path, experiment_a=text % "a", experiment_b=text % "b")
+    (tmp_path / "experiment" / "c.yaml").write_text("# @package _global_\nseed: 3\n")
+    assert find_faults("--config-dir", folder, "-m", "experiment=a,b,c") == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "values", "key"),
     [
@@ -554,6 +561,13 @@ GRID, STUDY = ["seed=0,1", "model=transformer,rnn"], ["search=study", "model.dro
         (STUDY, "${model.dropout}", True),  # trials may draw the same, or be tried again
         (STUDY, "trial_${hydra.job.num}", False),
         (STUDY, "${hydra:job.override_dirname}", False),
+        (STUDY, "${hydra_override_dirname:}", False),
+        (GRID, "${hydra_override_dirname:}", False),
+        (GRID, "${hydra.job.override_dirname}", False),
+        (GRID, "${hydra:overrides.task}", False),
+        ([*GRID, "hydra.job.config.override_dirname.exclude_keys=[seed]"], "${hydra:job.override_dirname}", True),
+        ([*GRID, "hydra.job.name='${model.name}_${hydra:job.num}'"], "${hydra.job.name}", False),
+        (GRID, "${oc.env:KNOWN_TO_NO_MACHINE}_${seed}", False),
     ],
 )
 def test_jobs_that_would_share_a_folder_are_refused(sweep, folder, is_fault):
