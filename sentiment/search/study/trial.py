@@ -118,7 +118,7 @@ def read_ahead_seconds(trial: FrozenTrial, repeat: int) -> float:
 
 
 class SupersededError(SentimentError):
-    """A job starts whose trial belongs to another command by now."""
+    """A job starts whose trial belongs to another command by now, or has ended."""
 
 
 class StoredTrial(JobTrial):
@@ -361,7 +361,7 @@ class TrialAddress:
         one waits for the end of the other, whose outcome it then has.
 
         Raises:
-            SupersededError: Another command has taken the trial over while this job waited in a queue.
+            SupersededError: The trial has ended while this job waited in a queue, or another command has taken it over.
         """
         trial, watch, is_told = self.find(), Watch(self.grace_seconds), False
         with Lease.take("job") as lease:
@@ -370,7 +370,9 @@ class TrialAddress:
                     with hold_study(self.storage_url, self.study_dir, self.study_name, is_once=True):
                         stored = trial.read()
                         if stored.system_attrs.get(OWNER_KEY) != self.owner:
-                            raise self._superseded()
+                            raise self._superseded("was taken over by another command", "it runs there")
+                        if stored.state.is_finished():
+                            raise self._superseded("has ended", "its result is in the study")
                         rival = find_job(stored)
                         if rival is None or watch.is_dead(rival):
                             stack.enter_context(Heartbeat(trial.write_lease, lease, HEARTBEAT_SECONDS))
@@ -390,10 +392,10 @@ class TrialAddress:
                     raise
             lease.release(forget=True)  # the outcome is written, so nobody will ask whether the job lives
 
-    def _superseded(self) -> SupersededError:
+    def _superseded(self, how: str, where: str) -> SupersededError:
         return SupersededError(
-            f"Trial {self.number} of the study {self.study_name!r} was taken over by another command.",
-            "nothing to do: it runs there; this job was started by a command that is dead",
+            f"Trial {self.number} of the study {self.study_name!r} {how}.",
+            f"nothing to do: {where}; this job was started by a command that is dead, or that took the job for lost",
         )
 
 

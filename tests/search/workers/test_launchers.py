@@ -307,6 +307,14 @@ def test_a_job_that_ends_its_process_costs_its_own_trial_alone(start_toy: StartT
     assert {trial.state for trial in read_trials(study_dir)} == {TrialState.FAIL}
 
 
+def test_a_job_whose_trial_has_ended_by_then_says_so(queued: TrialAddress, study_dir: Path) -> None:
+    """As where its command took it for lost while it stood in the queue."""
+    study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
+    study._storage.set_trial_state_values(queued.trial_id, TrialState.FAIL)
+    with pytest.raises(SupersededError, match="Trial 0 of the study 'study' has ended"), queued.attend():
+        pytest.fail("the job must not run")
+
+
 def test_a_job_that_starts_too_late_leaves_its_trial_alone(queued: TrialAddress, study_dir: Path) -> None:
     study = optuna.load_study(study_name="study", storage=open_storage(None, study_dir))
     trial = study.ask()
