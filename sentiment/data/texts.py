@@ -9,8 +9,8 @@ from typing import Any, TextIO, get_args
 
 from sentiment.data.files.delimited import DELIMITERS
 from sentiment.data.files.encoding import explain_failure
-from sentiment.data.files.formats import read_file, split_texts
-from sentiment.data.files.records import FileFormat, Quoting, ReadOptions, Row
+from sentiment.data.files.formats import is_record, read_file, split_texts
+from sentiment.data.files.records import USUAL, FileFormat, Quoting, ReadOptions, Row, shorten
 from sentiment.errors import DataError
 
 READ_VALUES = {"format": get_args(FileFormat), "quoting": get_args(Quoting), "header": ("true", "false")}
@@ -57,9 +57,18 @@ def read_lines(stream: TextIO, name: str) -> Iterator[str]:
     The stream is open with ``errors="surrogateescape"``, so that a broken byte can be told by its line.
 
     Raises:
-        DataError: A line that is not valid UTF-8.
+        DataError: A line that is not valid UTF-8, or the first one is a record with more than a text.
     """
-    return take_texts(split_texts(stream), name, "line")
+    texts = take_texts(split_texts(stream), name, "line")
+    for text in islice(texts, 1):
+        if is_record(text, str(USUAL["text_column"])):
+            raise DataError(
+                f"{name} does not hold one text per line, but begins with {shorten(text)}; give it as --file FILE, "
+                "with the ending of what it is: .csv, .tsv, .jsonl or .ft; or, if these are texts, as --file FILE.txt "
+                "--read format=lines"
+            )
+        yield text
+    yield from texts
 
 
 def take_texts(rows: Iterable[Row | None], name: str, unit: str) -> Iterator[str]:

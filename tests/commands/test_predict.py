@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import pickle
@@ -362,6 +361,20 @@ def test_standard_input_gives_what_the_same_bytes_in_a_file_give(predict, tmp_pa
         given = predict("--format", "jsonl")
     assert given == predict("--format", "jsonl", "--file", str(tmp_path / "texts.txt"))
     assert json.loads(given.splitlines()[0])["text"] == "great film"
+
+
+@pytest.mark.parametrize(
+    "line", ["text,label", '"id";"text"', '{"text": "fine", "label": "good"}', "__label__good fine"]
+)
+def test_standard_input_that_holds_labels_is_refused(predict, tmp_path, monkeypatch, line):
+    (tmp_path / "in.txt").write_text(f"\n{line}\nfine,good\n")
+    with (tmp_path / "in.txt").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(DataError, match=r"standard input does not hold one text per line(.|\n)*--file FILE"):
+            predict()
+    with pytest.raises(DataError, match="does not hold one text per line"):
+        predict("--file", str(tmp_path / "in.txt"))
+    assert line in predict("--file", str(tmp_path / "in.txt"), "--read", "format=lines")
 
 
 def start(multirun: Path, *arguments: str, **streams) -> subprocess.Popen[bytes]:

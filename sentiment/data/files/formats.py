@@ -144,19 +144,25 @@ def _require_texts(path: Path, options: ReadOptions) -> FileFormat:
     """Insist that lines are texts and nothing else, where no label is wanted: labels would be read as words.
 
     Raises:
-        DataError: They begin with labels, or the first one names columns.
+        DataError: The first one is none.
     """
     if options.is_command and options.format == "lines":
         return "lines"  # said of this very file
     line = next((line for line in read_lines(path, choose_encoding(path, options)) if line.strip()), "")
     insisting = f", or say that these are texts: {options.name('format', 'lines')}" if options.is_command else ""
-    fields = [field.strip('" ') for field in re.split(r"[\t,;|]", line.strip())]
-    if line.startswith(LABEL_MARK) or (len(fields) > 1 and str(options.text_column) in fields):
+    if is_record(line, str(options.text_column)):
         raise DataError(
             f"{path} does not hold one text per line, but begins with {shorten(line.strip())}; give it the ending of "
-            f"what it is: .ft for fastText, .csv or .tsv for columns{insisting}"
+            f"what it is: .ft for fastText, .csv or .tsv for columns, .jsonl for objects{insisting}"
         )
     return "lines"
+
+
+def is_record(line: str, text_column: str) -> bool:
+    """Return whether the first line of a file is more than a text: fastText's, a JSON object, or columns' names."""
+    fields = [field.strip('" ') for field in re.split(r"[\t,;|]", line.strip())]
+    names_columns, value = len(fields) > 1 and text_column in fields, _parse(line)
+    return line.startswith(LABEL_MARK) or names_columns or (isinstance(value, dict) and bool(value))
 
 
 def _read_texts(path: Path, options: ReadOptions, label_path: Path | None) -> Reading:
