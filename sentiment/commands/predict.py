@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=("table", "csv", "jsonl"),
-        help="default: table, or by --output's ending; csv is for spreadsheets too: a text that they would take for a "
-        "formula (= + - @) has ' before it; jsonl has every text as it was",
+        help="default: table, or by --output's ending; csv is for spreadsheets too: a text or label that they would "
+        "take for a formula (= + - @) has ' before it; jsonl has every text as it was",
     )
     parser.add_argument("--output", type=expand_home, metavar="FILE", help="write to FILE.csv or FILE.jsonl")
     parser.add_argument("--explain", action="store_true", help="show which words spoke for the label, and against it")
@@ -95,6 +95,10 @@ def run(options: argparse.Namespace) -> None:
         raise SentimentError("There are no texts: standard input is closed.", "give texts, or --file FILE")
     if sys.stdout is None and not options.output:
         raise SentimentError("Standard output is closed, and nothing would be written.", "give --output FILE")
+    if not options.output:  # programs read UTF-8 whatever the locale; what a terminal lacks is shown by its number
+        sys.stdout.reconfigure(  # type: ignore[union-attr]
+            encoding="utf-8" if form != "table" else None, errors="backslashreplace" if form == "table" else None
+        )
     predictor, description = _load(options)
     print(f"Model: {description}", file=sys.stderr)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import pickle
@@ -375,6 +376,16 @@ def test_standard_input_that_holds_labels_is_refused(predict, tmp_path, monkeypa
     with pytest.raises(DataError, match="does not hold one text per line"):
         predict("--file", str(tmp_path / "in.txt"))
     assert line in predict("--file", str(tmp_path / "in.txt"), "--read", "format=lines")
+
+
+@pytest.mark.parametrize(
+    ("form", "told"), [("jsonl", "caf\xe9 \u201c"), ("csv", "caf\xe9 \u201c"), ("table", r"caf\xe9 \u201c")]
+)
+def test_what_programs_read_is_utf8_whatever_the_locale(predict, monkeypatch, form, told):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "ascii"))
+    predict("--format", form, "caf\xe9 \u201c")
+    assert told in printed.getvalue().decode()
 
 
 def start(multirun: Path, *arguments: str, **streams) -> subprocess.Popen[bytes]:
