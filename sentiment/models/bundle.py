@@ -231,10 +231,12 @@ class Predictor:
 
         Raises:
             TypeError: A single string instead of a sequence, or something that is not a string.
+            ModelFileError: The network's answer to a text is no number.
         """
         check_texts(texts)
         kept = list(map(self.cut.cut_text, texts))
         probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
+        require_answers(probabilities, self.network)
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens)
 
@@ -245,7 +247,8 @@ class Predictor:
         """Classify N reviews of (T,) token ids of its tokenizer each, at full length.
 
         Returns:
-            (N, K) class probabilities, and the number of tokens that the network saw.
+            (N, K) class probabilities, NaN where the network's answer is no number (see `require_answers`), and the
+            number of tokens that the network saw.
         """
         ids = list(map(self.cut.cut_ids, reviews))
         device = next(self.network.parameters()).device
@@ -295,6 +298,21 @@ def require_finite(network: nn.Module, source: Path) -> None:
             f"{source} holds weights that are NaN or infinite ({broken[0]}, {len(broken)} tensors in all): its "
             "training diverged, and it cannot predict.",
             "train it again with a lower optimizer.lr, or choose another run",
+        )
+
+
+def require_answers(probabilities: npt.NDArray[np.floating], network: nn.Module) -> None:
+    """Refuse (N, K) answers of which some are NaN: the most probable class would be the first.
+
+    Raises:
+        ModelFileError: Some are.
+    """
+    broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(broken):
+        raise ModelFileError(
+            f"{type(network).__name__}'s answers to {len(broken)} of {len(probabilities)} texts are no numbers (NaN), "
+            f"first to text number {broken[0]}, counted from 0.",
+            "mend its forward(), for example a deviation over one token or a division by zero, and train it again",
         )
 
 

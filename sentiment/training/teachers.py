@@ -26,7 +26,7 @@ from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
 from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_count, format_percent
-from sentiment.models.bundle import Predictor
+from sentiment.models.bundle import Predictor, require_answers
 from sentiment.training.debugging import count_reviews
 from sentiment.training.device import choose_device, count_threads
 from sentiment.training.lightning_setup import memory_errors
@@ -202,6 +202,7 @@ class _Teacher:
                 tell(f"{self.name} answers {start:,} of {count:,} reviews")
                 rows = range(start, min(start + CHUNK, count))
                 parts.append(model.answer([reviews.unlabelled[row] for row in rows])[0])
+                require_answers(parts[-1], model.network)
             model.network.to("cpu")
             content = {"answers": {"probabilities": np.concatenate(parts)}}
             return Entry(content, tokenizer=model.tokenizer.to_json(), meta={"settings": settings})

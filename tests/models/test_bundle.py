@@ -360,6 +360,16 @@ def test_another_format_version_is_refused_even_where_its_keys_are_unknown(bundl
         Predictor.load(bundle)
 
 
+def test_an_answer_that_is_no_number_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label would be the first class."""
+    predictor = Predictor.load(bundle)
+    forward = predictor.network.forward
+    deviating = lambda tokens, mask: forward(tokens, mask) / (mask.sum(1, keepdim=True) > 1)  # noqa: E731
+    monkeypatch.setattr(predictor.network, "forward", deviating)
+    with pytest.raises(ModelFileError, match=r"1 of 3 texts are no numbers \(NaN\), first to text number 1, .*\n  -> "):
+        predictor.predict(["a fine film", "fine", "not fine"])
+
+
 def test_what_is_no_text_is_refused(bundle: Path) -> None:
     predictor = Predictor.load(bundle)
     with pytest.raises(TypeError, match=r"a sequence of texts, not the single text 'fine'; give \[text\]"):

@@ -103,6 +103,15 @@ def test_answers_are_kept_for_every_run_that_asks_the_same(settings, corpus, mak
     assert first.lessons.fingerprint == again.lessons.fingerprint != other.lessons.fingerprint
 
 
+def test_answers_that_are_no_numbers_are_refused_and_not_kept(settings, corpus, make_teacher, monkeypatch):
+    teacher = make_teacher(corpus, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher.network, "forward", lambda tokens, mask: torch.full((len(tokens), 2), torch.nan))
+        with pytest.raises(ModelFileError, match="answers to 50 of 50 texts are no numbers"):
+            ask(settings, corpus, teacher)
+    assert np.isfinite(ask(settings, corpus, teacher).reviews.targets).all()
+
+
 def test_who_waits_for_the_tokens_or_answers_of_another_run_says_so(
     small_settings, corpus, make_teacher, tmp_path, monkeypatch
 ):
