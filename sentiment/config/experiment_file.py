@@ -57,7 +57,7 @@ def write_experiment(
 
     Args:
         settings: The run's settings.
-        name: Name of the experiment.
+        name: Name of the experiment, or of its file.
         config_dir: The folder ``conf/``.
         origin: Where it comes from, a line each; they become comments.
         shares: Devices, nodes and CPU threads of the run, for its command: sums of floats depend on how they are split.
@@ -67,9 +67,13 @@ def write_experiment(
         SentimentError: The name is none, a file of other content is there, the defaults have changed so that
             the run cannot be composed any more, or the file cannot be written.
     """
-    if not EXPERIMENT_NAME.fullmatch(name):
+    name = name.removesuffix(".yaml")
+    # Hydra takes a file's ending in a name for its own, and null or 2026 for no text.
+    is_read = write_override("experiment", name) == f"experiment={name}"
+    if not EXPERIMENT_NAME.fullmatch(name) or name.endswith((".yaml", ".yml")) or not is_read:
         raise SentimentError(
-            f"{name!r} cannot be the name of an experiment.", "take letters, digits, _ . and -: --name NAME"
+            f"{name!r} cannot be the name of an experiment.",
+            "take letters, digits, _ . and -, but no number, null, true or false: --name NAME",
         )
     command = ["python", "run.py", f"experiment={name}", *(f"{key}={count}" for key, count in shares.items())]
     places = {key: place for key, place in flatten_model(settings).items() if key in DATA_PATHS and place}

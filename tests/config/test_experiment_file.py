@@ -138,10 +138,18 @@ def test_another_file_is_not_replaced_unless_forced(conf):
     assert not list(again.file.parent.glob(".*"))
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../a", "a b", "a=b", ".a"])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", "a b", "a=b", ".a", "a.yaml.yaml", "a.yml", "null", "1", "1e3", "true"]
+)
 def test_a_name_is_a_file_name(conf, name):
     with pytest.raises(SentimentError, match="cannot be the name"):
         write_experiment(read(conf), name, conf, origin=[])
+
+
+def test_the_name_of_its_file_is_the_experiments_too(conf):
+    """Hydra reads ``experiment=a.yaml`` as ``a``: the command of an ``a.yaml.yaml`` ran another one."""
+    written = write_experiment(read(conf), "a.yaml", conf, origin=[])
+    assert (written.file.name, written.command[2]) == ("a.yaml", "experiment=a")
 
 
 def test_a_run_that_does_not_compose_any_more_is_refused_and_leaves_no_file(conf):
