@@ -82,6 +82,30 @@ def test_a_sweep_is_found_by_the_id_of_its_parent_run(multirun_dir):
         find_sweep("d" * 32, multirun_dir)
 
 
+def test_a_folder_that_only_holds_a_report_hides_no_parent_run(multirun_dir):
+    """`report` of a sweep of another machine writes into one of the id's name."""
+    (multirun_dir / ("c" * 32) / "report").mkdir(parents=True)
+    with pytest.raises(SentimentError, match="no such folder"):
+        find_sweep("c" * 32, multirun_dir)
+    (multirun_dir / "later" / PARENT_FILE).write_text(json.dumps({"run_id": "c" * 32}))
+    assert find_sweep("c" * 32, multirun_dir) == multirun_dir / "later"
+
+
+def test_a_folder_of_no_sweep_hides_none_of_its_name(multirun_dir, tmp_path, monkeypatch):
+    (tmp_path / "here/transformer").mkdir(parents=True)
+    (tmp_path / "here/new").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_sweep("transformer", multirun_dir) == multirun_dir / "transformer"
+    assert find_sweep("new", multirun_dir) == tmp_path / "here/new"
+
+
+def test_an_empty_name_is_not_the_current_folder(multirun_dir, monkeypatch):
+    monkeypatch.chdir(multirun_dir / "transformer")
+    for command in (["report", ""], ["best", "", "--no-register"], ["stop", ""]):
+        with pytest.raises(SentimentError, match="no sweep called ''"):
+            main(command)
+
+
 def test_an_unknown_name_is_answered_with_near_ones(multirun_dir):
     with pytest.raises(SentimentError, match=r"called transfomer(.|\n)*did you mean transformer\?"):
         find_sweep("transfomer", multirun_dir)

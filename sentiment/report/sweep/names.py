@@ -78,17 +78,22 @@ def find_sweep(name: str, multirun_dir: Path) -> Path:
     else:
         remedy = "there is none yet; start one: python run.py -m model=transformer,rnn"
     raise SentimentError(
-        f"There is no sweep called {name}: no such folder, neither here nor under {multirun_dir}, nor the parent run "
-        f"of one there.",
+        f"There is no sweep called {name or repr(name)}: no such folder, neither here nor under {multirun_dir}, "
+        "nor the parent run of one there.",
         remedy,
     )
 
 
 def _find_folder(name: str, multirun_dir: Path) -> Path | None:
-    for folder in (expand_home(name), multirun_dir / name):
-        if folder.is_dir():
-            return folder.resolve()
-    return stored_runs.find_sweep_folder(name, multirun_dir) if RUN_ID.fullmatch(name) else None
+    """Return the folder of a sweep; one that holds no sign of any counts where nothing else has the name."""
+    places = (expand_home(name), multirun_dir / name) if name else ()
+    folders = [folder.resolve() for folder in places if folder.is_dir()]
+    for folder in folders:
+        if any(next(folder.glob(sign), None) for sign in (*SIGNS, f"**/{RESULT_FILE}")):
+            return folder
+    if RUN_ID.fullmatch(name):  # MLflow knows it, while a folder may hold no more than its report
+        return stored_runs.find_sweep_folder(name, multirun_dir)
+    return next(iter(folders), None)
 
 
 def _refuse_job(name: str, folder: Path) -> None:
