@@ -19,12 +19,18 @@ def replacing(file: Path) -> Iterator[Path]:
     """Give a path to write to; when the block ends well, what was written there becomes `file`.
 
     The folder is made where it is missing. After an exception `file` is as it was, and nothing else is left behind.
+    Of a link, what it leads to is replaced. A pipe or a device stays what it is and is written to at once.
 
     Raises:
         OSError: The folder or the file cannot be written.
     """
     if file.is_dir():  # else it would be told after all was written
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if file.exists() and not file.is_file():
+        yield file
+        return
+    if file.is_symlink():
+        file = Path(os.path.realpath(file))  # `Path.resolve` raises at a loop of links
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,27 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         write_text(tmp_path / "file" / "inner.txt", "text")
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path: Path):
+    link = tmp_path / "link"
+    link.symlink_to("folder/file")
+    for text in ("one", "two"):
+        write_text(link, text)
+        assert (tmp_path / "folder/file").read_text() == text
+    assert link.is_symlink()
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{reader}")
+    try:
+        for name in ("pipe", "stdout"):
+            write_text(tmp_path / name, "text")
+            assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert (tmp_path / "stdout").is_symlink()
