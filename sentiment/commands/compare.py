@@ -66,15 +66,18 @@ def find_groups(
     from sentiment.errors import SentimentError
     from sentiment.format import join_names
     from sentiment.report.compare.groups import name_groups, split_runs
+    from sentiment.tracking.runs import MULTIRUN_DIR, find_folder
 
     found: list[list[StoredRun]] = []
     notes: list[str] = []
     for argument in arguments:
         found.append([])
-        for name in argument.split(","):
+        # A folder may have a comma in its name: Hydra's override_dirname has.
+        names = argument.split(",") if find_folder(argument, MULTIRUN_DIR) is None else [argument]
+        for name in names:
             runs, told = find_runs(name.strip(), tracking_uri)
             found[-1] += runs
-            notes += [f"{name.strip()}: {note}" for note in told] if len(arguments) > 1 or "," in argument else told
+            notes += [f"{name.strip()}: {note}" for note in told] if len(arguments) > 1 or len(names) > 1 else told
     if len(found) == 1:
         if len(found[0]) == 1:
             raise SentimentError(

@@ -75,6 +75,12 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
     assert (tmp_path / "table.csv").read_text().startswith("kind,metric,group")
 
 
+def test_a_folder_may_have_a_comma(sweep, capsys):
+    (sweep / "3").rename(sweep / "model=transformer,seed=0")
+    main(["compare", "sweep/0", "sweep/model=transformer,seed=0"])
+    assert "McNemar's exact test" in capsys.readouterr().out
+
+
 def test_jobs_that_did_not_finish_are_left_out_with_a_word(sweep, capsys):
     main(["compare", "sweep"])
     assert "\nLeft out, because they did not finish: jobs 6 (failed)" in capsys.readouterr().out
