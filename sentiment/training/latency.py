@@ -33,16 +33,20 @@ def measure_latency_ms(
     vocabulary_size: int,
     device: torch.device,
     precision: AbstractContextManager[None],
+    is_objective: bool = False,
 ) -> float:
     """Measure the median wall time in milliseconds of one forward pass: batch size 1, a review of full length.
 
     It is a wall time: jobs that run beside this one on the same cores make it longer.
 
     NaN, with a warning, where the memory is too small: perhaps no review of the data was so long, and the rest of the
-    run's result stands.
+    run's result stands. Not so where it `is_objective`: a study has no use for a trial without it.
 
     The review has T = `tokens` tokens, all ids of the vocabulary in turn. The network maps tokens (1, T) and a mask
     (1, T) to logits; it is moved to the device and back to the CPU. The run computes in the context `precision`.
+
+    Raises:
+        OutOfMemoryError: The memory is too small for an objective.
     """
     review = (torch.arange(tokens) % vocabulary_size).unsqueeze(0).to(device)  # (1, T)
     mask = torch.ones_like(review, dtype=torch.bool)  # (1, T)
@@ -61,6 +65,8 @@ def measure_latency_ms(
                     torch.accelerator.synchronize(device)
                 milliseconds.append(1000 * (time.perf_counter() - started))
     except OutOfMemoryError as error:
+        if is_objective:
+            raise
         log.warning("There is no time/latency_ms, of a review of %s tokens: %s", f"{tokens:,}", error)
         return math.nan
     finally:

@@ -72,6 +72,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             vocabulary_size=network.vocabulary_size,
             device=torch.device("cpu"),
             precision=nullcontext(),
+            is_objective="time/latency_ms" in settings.objectives,
         )
         whole = replace(Cut.of(settings.data), max_tokens=None)  # as in training
         bundle = save_run_bundle(output_dir / "model", settings, corpus, network, whole)

@@ -208,6 +208,7 @@ def _measure_latency(settings: Settings, corpus: Corpus, network: nn.Module, tra
         vocabulary_size=corpus.tokenizer.vocabulary_size,
         device=trainer.strategy.root_device,
         precision=trainer.precision_plugin.forward_context(),
+        is_objective="time/latency_ms" in settings.objectives,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus, build_source
 from sentiment.errors import DataError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
-from sentiment.training import linear
+from sentiment.training import latency, linear
 from sentiment.training.device import name_device
+from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
 from sentiment.training.run import train_and_test
 
@@ -152,6 +154,24 @@ def test_memory_errors_become_one_with_a_remedy(ngram_settings, small_corpus, re
     monkeypatch.setattr(linear.NgramClassifier, "learn", fail)
     with pytest.raises(OutOfMemoryError, match=r"lower model\.max_n.*raise model\.min_frequency"):
         train_and_test(ngram_settings(), small_corpus, tmp_path, reporter)
+
+
+@pytest.mark.parametrize(("composed", "model"), [("ngram_settings", []), ("small_settings", ["model=rnn"])])
+def test_a_latency_that_is_an_objective_has_to_be_measured(
+    small_corpus, reporter, tmp_path, monkeypatch, request, composed, model
+):
+    """A study was told of a loss that became no number."""
+
+    @contextmanager
+    def exhaust(remedy):
+        with memory_errors(remedy):
+            raise MemoryError
+        yield
+
+    monkeypatch.setattr(latency, "memory_errors", exhaust)
+    settings = request.getfixturevalue(composed)(*model, "objective=[val/accuracy,time/latency_ms]")
+    with pytest.raises(OutOfMemoryError, match=r"lower data\.max_tokens"):
+        train_and_test(settings, small_corpus, tmp_path, reporter)
 
 
 def test_a_frequency_that_no_ngram_has_is_told(ngram_settings, small_corpus, reporter, tmp_path):
