@@ -356,12 +356,14 @@ def _is_written(annotation: Any, within: tuple[type[BaseModel], ...] = ()) -> bo
 
 
 def _may_be_text(annotation: Any) -> bool:
-    """Return whether the values of a type are texts, or may be."""
+    """Return whether the values of a type are texts, or may be anything, as those of no declared type."""
     if get_origin(annotation) is Annotated:
         return _may_be_text(get_args(annotation)[0])
     if get_origin(annotation) is Literal:
         return all(isinstance(choice, str) for choice in get_args(annotation))
-    return annotation is str or any(map(_may_be_text, get_args(annotation)))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return all(map(_may_be_text, get_args(annotation)))
+    return annotation in (str, Any)
 
 
 def _check_constructor(option: Option, target: type) -> None:
@@ -394,15 +396,17 @@ def _check_constructor(option: Option, target: type) -> None:
         )
 
 
-def _is_mixed(annotation: Any) -> bool:
+def _is_mixed(annotation: Any, around: tuple[type[BaseModel], ...] = ()) -> bool:
     """Return whether a value may be any text, or something of another type: recorded, 3 and '3' are the same.
 
-    So it is of a group's key; what is within a list or a mapping is recorded with its type.
+    So it is of a group's key; what is within a list or a mapping is recorded with its type. A group may hold itself.
     """
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     others = [one for one in members if one not in (str, type(None)) and get_origin(one) is not Literal]
-    keys = [key for group in group_members(annotation) for key in group.model_fields.values()]
-    return Any in members or (str in members and bool(others)) or any(_is_mixed(key.annotation) for key in keys)
+    groups = [group for group in group_members(annotation) if group not in around]
+    keys = [key for group in groups for key in group.model_fields.values()]
+    within = (_is_mixed(key.annotation, (*around, *groups)) for key in keys)
+    return Any in members or (str in members and bool(others)) or any(within)
 
 
 def _load(module: str) -> list[Fault]:

@@ -350,6 +350,7 @@ def test_a_key_without_a_default_has_to_be_given(write):
         ("depth: int", "depth: list = [{1}]", 13, "default of Settings.depth, [{1}]", "a default of"),
         ("depth: int", "depth: dict = {0: 1.5}", 13, "default of Settings.depth, {0: 1.5}", "keys of text"),
         ("depth: int", "depth: dict[int, float]", 13, "Settings.depth is of a type", "dict with keys of text"),
+        ("depth: int", "depth: dict[int | str, float]", 13, "Settings.depth is of a type", "dict with keys of text"),
         ("depth: int", "depth: list[dict[int, float]]", 13, "Settings.depth is of a type", "dict with keys of text"),
         ("depth: int", "depth: __import__('typing').Any", 13, "may be text or something else", "give it one type"),
     ],
@@ -372,7 +373,15 @@ def test_the_keys_of_a_nested_group_are_held_to_the_same(write):
 
 
 @pytest.mark.parametrize(
-    "type_", ["dict", "__import__('typing').Dict", "__import__('typing').Mapping", "list['Settings']"]
+    "type_",
+    [
+        "dict",
+        "__import__('typing').Dict",
+        "__import__('typing').Mapping",
+        "list['Settings']",
+        "'Settings | None'",
+        "dict[__import__('typing').Any, int]",
+    ],
 )
 def test_a_type_may_leave_open_what_it_holds_and_a_group_hold_itself(write, type_):
     load_extensions(write(bag=MODEL.replace("depth: int", f"depth: {type_}")))
