@@ -70,6 +70,7 @@ class LastCheckpoint(pl.Callback):
             other settings of the optimizer, and of nothing else.
         may_train_on: False: the run's record does not say that it trains on, so no file of a shorter run is taken up,
             nor one of this run that did.
+        validates_within: Whether an epoch is validated before its end too, and the run may lose its patience there.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class LastCheckpoint(pl.Callback):
         tokenizer_json: str = "",
         origin: Path | None = None,
         may_train_on: bool = True,
+        validates_within: bool = False,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
@@ -91,7 +93,7 @@ class LastCheckpoint(pl.Callback):
         self._origin, self._started_from = origin, started_from
         self._tokenizer = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self._max_epochs, self._identify = max_epochs, identify
-        self.enabled, self._may_train_on = enabled, may_train_on
+        self.enabled, self._may_train_on, self._validates_within = enabled, may_train_on, validates_within
         self._reporter = reporter
         self._started = time.monotonic()
         self._taken_up: dict[str, Any] | None = None
@@ -147,7 +149,8 @@ class LastCheckpoint(pl.Callback):
         if identity != self.identity:  # it is of a shorter run, or the folder was moved or copied since
             checkpoint["callbacks"] = _relocate(checkpoint["callbacks"], identity["folder"], self.identity["folder"])
             # It may have stopped within an epoch, of which the file of the whole one before does not know.
-            self._make_own(checkpoint, ended_early=trains_on and (part["should_stop"] or epoch < part["max_epochs"]))
+            stopped_within = self._validates_within and epoch < part["max_epochs"]
+            self._make_own(checkpoint, ended_early=trains_on and (part["should_stop"] or stopped_within))
             part[TRAINED_ON] = trains_on or part.get(TRAINED_ON, False)
             if trains_on:  # the shorter run's file stays until this one has a whole epoch
                 file = self._longer = self.folder / LONGER_FILE

@@ -190,7 +190,7 @@ def _build_last(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
         enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, [started_from, taught_by])),
         tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
-        may_train_on=may_train_on,
+        may_train_on=may_train_on, validates_within=settings.trainer.validations_per_epoch > 1,
     )  # fmt: skip
 
 

@@ -278,6 +278,19 @@ def test_a_run_that_lost_its_patience_and_goes_further_has_all_of_it_again(
     assert caplog.text.count("It had ended early; trainer.patience counts anew") == 1
 
 
+def test_a_run_that_was_cut_off_keeps_count_of_its_patience_where_it_goes_further(
+    small_settings, small_corpus, recording_reporter, interrupt, tmp_path
+):
+    """It was taken for one that had stopped within an epoch, and trained longer than without the cut."""
+    same = ("model=rnn", *DROPOUT, "optimizer.lr=1e-12", "trainer.patience=3", "trainer.validations_per_epoch=1")
+    epochs = {n: small_settings(*same, "trainer.resume=keep", f"trainer.max_epochs={n}") for n in (1, 5, 9)}
+    train_and_test(epochs[1], small_corpus, tmp_path, recording_reporter())
+    interrupt(epochs[5], tmp_path, 2)
+    rest = recording_reporter()
+    train_and_test(epochs[9], small_corpus, tmp_path, rest)
+    assert rest.of_kind("validated")[-1][1] == 4
+
+
 def test_a_longer_schedule_holds_from_its_first_step(
     small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
 ):
