@@ -151,7 +151,7 @@ def find_hindrance(predictor: Predictor, texts: Sequence[str]) -> str | None:
     if not isinstance(network, Divisible):
         return "the network has no methods embed, encode and classify"
     for text in texts:
-        tokens = _encode(predictor, text)
+        tokens = _encode(predictor, predictor.tokenizer.align(text))
         mask = torch.ones_like(tokens, dtype=torch.bool)
         with torch.inference_mode():
             answers = network.classify(network.encode(network.embed(tokens), mask), mask), network(tokens, mask)
@@ -173,7 +173,7 @@ def attend(predictor: Predictor, text: str) -> Attention:
             f"{type(network).__name__} has no attention to show; choose a run with model=transformer, "
             "or look at the words' shares, which every model has"
         )
-    tokens = _encode(predictor, text)
+    tokens = _encode(predictor, predictor.tokenizer.align(text))
     with torch.inference_mode():
         weights = network.attention_weights(tokens, torch.ones_like(tokens, dtype=torch.bool))
     stacked = torch.cat(weights).float().cpu().numpy()  # (depth, H, T, T)
@@ -182,9 +182,8 @@ def attend(predictor: Predictor, text: str) -> Attention:
 
 def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | None) -> Attribution:
     aligned = predictor.tokenizer.align(text)
-    kept = _kept_positions(predictor, len(aligned.ids))
-    network = predictor.network
-    tokens = torch.from_numpy(aligned.ids[kept]).unsqueeze(0).to(_device(network))  # (1, T)
+    kept = predictor.cut.cut_ids(np.arange(len(aligned.ids)))
+    network, tokens = predictor.network, _encode(predictor, aligned)  # (1, T)
     with torch.inference_mode():
         probabilities = network(tokens, torch.ones_like(tokens, dtype=torch.bool)).float().softmax(dim=-1)[0]  # (K,)
     chosen = int(probabilities.argmax()) if target is None else target
@@ -262,14 +261,10 @@ def _margin(logits: Tensor, target: int) -> Tensor:
     return mine - (logits.sum(dim=1) - mine) / max(classes - 1, 1)
 
 
-def _encode(predictor: Predictor, text: str) -> Tensor:
+def _encode(predictor: Predictor, aligned: AlignedText) -> Tensor:
     """Return the (1, T) tokens of a text that the network sees."""
-    kept = predictor.cut.cut_ids(predictor.tokenizer.align(text).ids)
-    return torch.from_numpy(kept).unsqueeze(0).to(_device(predictor.network))
-
-
-def _kept_positions(predictor: Predictor, count: int) -> npt.NDArray[np.integer]:
-    return predictor.cut.cut_ids(np.arange(count))
+    kept = predictor.cut.cut_ids(aligned.ids)
+    return torch.from_numpy(kept).unsqueeze(0).to(next(predictor.network.parameters()).device)
 
 
 def _gather_words(
@@ -288,7 +283,3 @@ def _gather_words(
         share, earlier = by_token.get(position), scores.get(word)
         scores[word] = earlier if share is None else share + (earlier or 0.0)
     return tuple(spans.values()), tuple(scores.values())
-
-
-def _device(network: nn.Module) -> torch.device:
-    return next(network.parameters()).device

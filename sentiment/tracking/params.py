@@ -97,10 +97,12 @@ def _choose_group(annotation: Any, params: Mapping[str, str], prefix: str) -> ty
     None: the field is a value.
     """
     groups, option = group_members(annotation), params.get(f"{prefix}name")
+    if not groups:
+        return None
     groups = [group for group in groups if choice_of(group) == option] or groups
     names = set(_names(params, prefix))
     matching = (group for group in groups if set(group.model_fields) == names)
-    return next(matching, groups[0] if groups else None)  # its own check then says what does not exist
+    return next(matching, groups[0])  # its own check then says what does not exist
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
