@@ -19,18 +19,19 @@ def replacing(file: Path) -> Iterator[Path]:
     """Give a path to write to; when the block ends well, what was written there becomes `file`.
 
     The folder is made where it is missing. After an exception `file` is as it was, and nothing else is left behind.
-    Of a link, what it leads to is replaced. A pipe or a device stays what it is and is written to at once.
+    A pipe or a device, also behind a link, stays what it is and is written to at once; any other link is replaced.
 
     Raises:
-        OSError: The folder or the file cannot be written.
+        OSError: The folder or the file cannot be written, or the path stands for a file that a process has open.
     """
     if file.is_dir():  # else it would be told after all was written
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     if file.exists() and not file.is_file():
         yield file
         return
-    if file.is_symlink():
-        file = Path(os.path.realpath(file))  # `Path.resolve` raises at a loop of links
+    if file.is_symlink() and file.absolute().parts[1:2] in (("dev",), ("proc",)):
+        # /dev/stdout that goes to a file: replacing it would lose what the file had, and what is printed.
+        raise OSError(errno.EINVAL, "Stands for a file that is open", str(file))
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
     try:

@@ -42,13 +42,23 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path):
         write_text(tmp_path / "file" / "inner.txt", "text")
 
 
-def test_what_a_link_leads_to_is_replaced(tmp_path: Path):
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path):
+    (tmp_path / "file").write_text("of another run")
     link = tmp_path / "link"
-    link.symlink_to("folder/file")
-    for text in ("one", "two"):
-        write_text(link, text)
-        assert (tmp_path / "folder/file").read_text() == text
-    assert link.is_symlink()
+    link.symlink_to("file")
+    write_text(link, "own")
+    assert not link.is_symlink()
+    assert ((tmp_path / "file").read_text(), link.read_text()) == ("of another run", "own")
+
+
+def test_a_file_that_output_goes_to_keeps_what_it_has(tmp_path: Path):
+    with (tmp_path / "log").open("a") as log:
+        log.write("before\n")
+        log.flush()
+        with pytest.raises(OSError, match="Stands for a file that is open"):
+            write_text(Path(f"/proc/self/fd/{log.fileno()}"), "table")
+        log.write("after\n")
+    assert (tmp_path / "log").read_text() == "before\nafter\n"
 
 
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path):

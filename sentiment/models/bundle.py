@@ -236,7 +236,7 @@ class Predictor:
         check_texts(texts)
         kept = list(map(self.cut.cut_text, texts))
         probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
-        require_answers(probabilities, self.network)
+        require_answers(probabilities, self.network, texts)
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
         return Predictions(labels, probabilities, self.class_names, tokens)
 
@@ -301,8 +301,10 @@ def require_finite(network: nn.Module, source: Path) -> None:
         )
 
 
-def require_answers(probabilities: npt.NDArray[np.floating], network: nn.Module) -> None:
-    """Refuse (N, K) answers of which some are NaN: the most probable class would be the first.
+def require_answers(
+    probabilities: npt.NDArray[np.floating], network: nn.Module, texts: Sequence[str] | None = None
+) -> None:
+    """Refuse (N, K) answers, to N texts if they are given, of which some are NaN: the first class would be the answer.
 
     Raises:
         ModelFileError: Some are.
@@ -310,8 +312,8 @@ def require_answers(probabilities: npt.NDArray[np.floating], network: nn.Module)
     broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(broken):
         raise ModelFileError(
-            f"{type(network).__name__}'s answers to {len(broken)} of {len(probabilities)} texts are no numbers (NaN), "
-            f"first to text number {broken[0]}, counted from 0.",
+            f"{type(network).__name__}'s answers to {len(broken)} of {len(probabilities)} texts are no numbers (NaN)"
+            f"{'' if texts is None else f', first to {texts[broken[0]][:60]!r}'}.",
             "mend its forward(), for example a deviation over one token or a division by zero, and train it again",
         )
 

@@ -187,10 +187,12 @@ class Search:
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names))
         fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
-        own = self.options.custom_search_space
+        own, written = self.options.custom_search_space, self.settings.list_interpolations()
         reader = PointReader(
-            space, definition.defaults, fixed, known, is_valid, own, self.settings.read, definition.custom_before
-        )
+            space, definition.defaults, fixed, known, is_valid, own, self.settings.read,
+            {key: written[key] for key in self.settings.list_followers() if key in written},
+            definition.custom_before,
+        )  # fmt: skip
         return replace(
             self,
             space=space,

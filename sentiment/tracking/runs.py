@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
 import zipfile
 import zlib
@@ -254,7 +255,8 @@ def find_latest_run(multirun_dir: Path) -> StoredRun:
 def find_folder(name: str, multirun_dir: Path) -> Path | None:
     """Find the folder of a run, or of runs, by its path or its name under `multirun_dir`; None where there is none."""
     for folder in (expand_home(name), multirun_dir / name):
-        if name and folder.is_dir() and next(folder.rglob(RESULT_FILE), None) is not None:
+        # Not `Path.is_dir`, which raises for many ids joined by commas: the name is too long.
+        if name and os.path.isdir(folder) and next(folder.rglob(RESULT_FILE), None) is not None:  # noqa: PTH112
             return folder
     return None
 

@@ -75,6 +75,12 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
     assert (tmp_path / "table.csv").read_text().startswith("kind,metric,group")
 
 
+def test_names_joined_by_commas_may_be_longer_than_that_of_a_folder(sweep):
+    ids = ",".join(f"{number:032x}" for number in range(9))
+    with pytest.raises(SystemExit, match="There is no run '0{32}'"):
+        main(["compare", ids, "sweep/0"])
+
+
 def test_a_folder_may_have_a_comma(sweep, capsys):
     (sweep / "3").rename(sweep / "model=transformer,seed=0")
     main(["compare", "sweep/0", "sweep/model=transformer,seed=0"])

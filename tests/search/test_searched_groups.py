@@ -247,6 +247,13 @@ def test_a_key_typed_at_the_configurations_value_follows_nothing(following):
         following("net.width=1,2")
 
 
+def test_a_key_that_was_searched_follows_another_one_again(following):
+    assert following("net.width=1,2", "net.inner=1,4") == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)]
+    assert following("net.width=1,2") == [(1, 1, 1), (2, 2, 2)], "(1, 4, 4) is not the point of width 1"
+    assert following("net.width=1,2") == []
+    assert following("net.width=1,2", "net.inner=1,4") == []
+
+
 def test_what_follows_a_fixed_key_has_its_value(following):
     assert following("x=1,2") == [(4, 4, 4), (4, 4, 4)]
     assert following("x=1,2", "net.inner=4") == [], "it was 4"

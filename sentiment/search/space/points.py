@@ -84,6 +84,7 @@ class PointReader:
     custom_space: str | None = None  # dotted path of the application's own search space; None: there is none
     # Reads what is fixed beside the options that a trial has of searched groups, which may set it; None: `fixed` holds.
     read_settings: ReadSettings | None = None
+    followers: Mapping[str, str] = field(default_factory=dict)  # keys that follow searched ones, as they are written
     custom_before: str | None = None  # which such function drew of trials that do not say; None: the present one
     _points: dict[int, Point | None] = field(default_factory=dict, compare=False)
 
@@ -191,9 +192,10 @@ class PointReader:
         """Return what a trial of such settings would have now of keys that are not searched."""
         if self.read_settings is None:
             return self.fixed
+        written = {key: self.followers[key] for key in self._unsearched & self.followers.keys()}
         # A group of a branch may not be there under another option, which then composes with no option of it.
         defaults = {key: text for key, text in self.defaults.items() if key not in self._conditional}
-        return self.read_settings(self._unsearched, {**defaults, **settings})
+        return {**self.read_settings(self._unsearched, {**defaults, **settings}), **written}
 
     @cached_property
     def _conditional(self) -> frozenset[str]:
