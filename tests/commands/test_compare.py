@@ -77,7 +77,7 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
 
 def test_names_joined_by_commas_may_be_longer_than_that_of_a_folder(sweep):
     ids = ",".join(f"{number:032x}" for number in range(9))
-    with pytest.raises(SystemExit, match="There is no run '0{32}'"):
+    with pytest.raises(SystemExit, match=r"There is no run '0{32}'"):
         main(["compare", ids, "sweep/0"])
 
 
