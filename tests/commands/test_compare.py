@@ -75,10 +75,10 @@ def test_commas_make_groups(sweep, capsys, tmp_path):
     assert (tmp_path / "table.csv").read_text().startswith("kind,metric,group")
 
 
-def test_names_joined_by_commas_may_be_longer_than_that_of_a_folder(sweep):
+def test_names_joined_by_commas_may_be_longer_than_that_of_a_folder(sweep, tmp_path):
     ids = ",".join(f"{number:032x}" for number in range(9))
-    with pytest.raises(SystemExit, match=r"There is no run '0{32}'"):
-        main(["compare", ids, "sweep/0"])
+    with pytest.raises(TrackingError, match=f"{0:032x}"):
+        main(["compare", ids, "sweep/0", "--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"])
 
 
 def test_a_folder_may_have_a_comma(sweep, capsys):
