@@ -64,7 +64,7 @@ def check_search(search: Search, application: Application) -> None:
 def _check_seed(search: Search) -> list[Fault]:
     """Return what is wrong with the seed that repeats count up from."""
     key, repeats = search.repeats.seed_key, search.repeats.count
-    if repeats == 1 or key in search.space.keys or key in search.settings.list_followers():
+    if repeats == 1 or key in search.space.keys or key in search.settings.followers:
         return []
     seed = read_setting(search.settings.read({key}).get(key, "None"))
     if isinstance(seed, int) and not isinstance(seed, bool):
@@ -75,7 +75,7 @@ def _check_seed(search: Search) -> list[Fault]:
 def _check_epochs(search: Search) -> list[Fault]:
     """Return what is wrong with a budget of epochs that no trial could keep to."""
     limit, key, repeats = search.options.epochs, search.options.epochs_key, search.repeats.count
-    if limit is None or key in search.space.keys or key in search.settings.list_followers():
+    if limit is None or key in search.space.keys or key in search.settings.followers:
         return []
     epochs = read_setting(search.settings.read({key}).get(key, "None"))
     if not isinstance(epochs, int | float):

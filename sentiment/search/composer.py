@@ -162,8 +162,9 @@ class SharedSettings:
                 settings |= told or {f"{group} ({group}={option})": "None"}  # pretrain=none is known, too
         return settings
 
-    def list_interpolations(self) -> dict[str, str]:
-        """List how settings are written that follow others: ``model.hidden_size`` is ``${.embedding_size}``.
+    @cached_property
+    def interpolations(self) -> dict[str, str]:
+        """How settings are written that follow others: ``model.hidden_size`` is ``${.embedding_size}``.
 
         Those of an option of a searched group are named as in `describe`.
         """
@@ -179,8 +180,9 @@ class SharedSettings:
             if "${" in repr(value) and not is_within(key, self.composer.ignored)
         }
 
-    def list_followers(self) -> list[str]:
-        """List the keys that follow what is searched by interpolation, under some option of the searched groups."""
+    @cached_property
+    def followers(self) -> list[str]:
+        """The keys that follow what is searched by interpolation, under some option of the searched groups."""
         found = self._find_followers({})
         for group, options in self._tables.items():
             for option, (written, resolved) in options.items():

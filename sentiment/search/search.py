@@ -187,10 +187,10 @@ class Search:
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names))
         fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
-        own, written = self.options.custom_search_space, self.settings.list_interpolations()
+        own, written = self.options.custom_search_space, self.settings.interpolations
         reader = PointReader(
             space, definition.defaults, fixed, known, is_valid, own, self.settings.read,
-            {key: written[key] for key in self.settings.list_followers() if key in written},
+            {key: written[key] for key in self.settings.followers if key in written},
             definition.custom_before,
         )  # fmt: skip
         return replace(
@@ -317,8 +317,8 @@ class Search:
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
             defaults=self.settings.read({self.repeats.seed_key}),
-            interpolations=self.settings.list_interpolations(),
-            followers=self.settings.list_followers(),
+            interpolations=self.settings.interpolations,
+            followers=self.settings.followers,
             constraints=list(self.options.constraints),
             way=self._describe_way(),
             custom_space=self.options.custom_search_space or "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.study.definition import Definition
@@ -215,23 +216,35 @@ def test_a_key_that_followed_another_one_was_not_the_same_in_all_trials(sweep, t
 
 
 @pytest.fixture
-def following(sweep, tmp_path):
-    """Search a configuration in which one width follows another, and a third that one; return the jobs that ran."""
-    folder = tmp_path / "conf"
-    folder.mkdir()
-    (folder / "config.yaml").write_text("net: {width: 4, inner: '${.width}', head: '${.inner}'}\nx: 1\n")
+def searching(sweep, tmp_path):
+    """Write the files of a configuration, and return what searches it and returns what its jobs had of some keys."""
 
-    def search(*overrides):
-        runs = []
+    def write(keys, **files):
+        for name, text in files.items():
+            file = tmp_path / "conf" / f"{name.replace('__', '/')}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
 
-        def task(config):
-            runs.append((config.net.width, config.net.inner, config.net.head))
-            return 0.0
+        def search(*overrides):
+            runs = []
 
-        sweep(*GRID, *overrides, task=task, config_dir=folder)
-        return sorted(runs)
+            def task(config):
+                runs.append(tuple(OmegaConf.select(config, key) for key in keys))
+                return 0.0
 
-    return search
+            sweep(*GRID, *overrides, task=task, config_dir=tmp_path / "conf")
+            return sorted(runs, key=str)
+
+        return search
+
+    return write
+
+
+@pytest.fixture
+def following(searching):
+    """Search a configuration in which one width follows another, and a third that one."""
+    config = "net: {width: 4, inner: '${.width}', head: '${.inner}'}\nx: 1\n"
+    return searching(("net.width", "net.inner", "net.head"), config=config)
 
 
 def test_a_key_that_follows_a_searched_one_is_not_what_the_configuration_has(following):
@@ -274,66 +287,33 @@ def test_what_followed_a_key_that_was_fixed_since_followed_it(following):
     assert later == [(1, 1, 1), (1, 4, 4), (2, 1, 1), (2, 4, 4)], "(1, 1, 1) was no (1, 4, 4)"
 
 
-def test_a_key_that_follows_under_one_option_of_a_searched_group(sweep, tmp_path):
-    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
-    (folder.parent / "config.yaml").write_text("defaults: [net: plain]\n")
-    (folder / "plain.yaml").write_text("width: 4\n")
-    (folder / "deep.yaml").write_text("width: 4\ninner: ${.width}\n")
-    runs = []
-
-    def task(config):
-        runs.append((config.net.width, config.net.get("inner")))
-        return 0.0
-
-    command = *GRID, "net=plain,deep", "net.width=1,2"
-    sweep(*command, task=task, config_dir=folder.parent)
-    assert sorted(runs, key=str) == [(1, 1), (1, None), (2, 2), (2, None)]
+def test_a_key_that_follows_under_one_option_of_a_searched_group(searching):
+    deep = "width: 4\ninner: ${.width}\n"
+    keys = "net.width", "net.inner"
+    search = searching(keys, config="defaults: [net: plain]\n", net__plain="width: 4\n", net__deep=deep)
+    assert search("net=plain,deep", "net.width=1,2") == [(1, 1), (1, None), (2, 2), (2, None)]
     with pytest.raises(StudyEndedError, match=r"net\.inner \(net=deep\): stored \$\{\.width\}, now 4"):
-        sweep(*command, "++net.inner=4", task=task, config_dir=folder.parent)
+        search("net=plain,deep", "net.width=1,2", "++net.inner=4")
 
 
-def test_a_key_that_follows_what_options_set_has_no_common_value(sweep, tmp_path):
-    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
-    (folder.parent / "config.yaml").write_text("defaults: [net: plain, _self_]\nhead: ${net.width}\n")
-    (folder / "plain.yaml").write_text("width: 4\n")
-    (folder / "deep.yaml").write_text("width: 8\n")
-    runs = []
-
-    def search(*overrides):
-        runs.clear()
-        sweep(*GRID, *overrides, task=task, config_dir=folder.parent)
-        return sorted(runs)
-
-    def task(config):
-        runs.append((config.net.width, config.head))
-        return 0.0
-
+def test_a_key_that_follows_what_options_set_has_no_common_value(searching):
+    config = "defaults: [net: plain, _self_]\nhead: ${net.width}\n"
+    search = searching(("net.width", "head"), config=config, net__plain="width: 4\n", net__deep="width: 8\n")
     assert search("net=plain,deep") == [(4, 4), (8, 8)]
     with pytest.raises(StudyEndedError, match=r"head: stored \$\{net\.width\}, now 4"):
         search("net=plain,deep", "head=4")
     assert search("net=plain,deep", "head=4,8") == [(4, 4), (4, 8), (8, 4), (8, 8)]
 
 
-def test_options_whose_keys_follow_may_be_added_and_none_edited(sweep, tmp_path):
-    (folder := tmp_path / "conf" / "net").mkdir(parents=True)
-    (folder.parent / "config.yaml").write_text("defaults: [net: plain]\n")
-    for name, inner in (("plain", 4), ("other", 6), ("deep", "${.width}"), ("wide", "${net.width}")):
-        (folder / f"{name}.yaml").write_text(f"width: 4\ninner: {inner}\n")
-    runs = []
-
-    def search(*overrides):
-        runs.clear()
-        sweep(*GRID, *overrides, task=task, config_dir=folder.parent)
-        return sorted(runs)
-
-    def task(config):
-        runs.append((config.net.width, config.net.inner))
-        return 0.0
-
+def test_options_whose_keys_follow_may_be_added_and_none_edited(searching):
+    inner = {"plain": "4", "other": "6", "deep": "${.width}", "wide": "${net.width}"}
+    files = {f"net__{name}": f"width: 4\ninner: {text}\n" for name, text in inner.items()}
+    keys = "net.width", "net.inner"
+    search = searching(keys, config="defaults: [net: plain]\n", **files)
     assert search("net=plain,other", "net.width=1,2") == [(1, 4), (1, 6), (2, 4), (2, 6)]
     assert search("net=plain,other,deep", "net.width=1,2") == [(1, 1), (2, 2)]
     assert search("net=plain,deep,wide", "net.width=1,2") == [(1, 1), (2, 2)]
-    (folder / "plain.yaml").write_text("width: 4\ninner: 5\n")
+    search = searching(keys, net__plain="width: 4\ninner: 5\n")
     with pytest.raises(StudyEndedError, match=r"net\.inner \(net=plain\): stored 4, now 5"):
         search("net=plain,deep,wide", "net.width=1,2")
 
