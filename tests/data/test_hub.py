@@ -75,6 +75,7 @@ def answers(hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return found
 
 
+@pytest.mark.slow
 def test_reads_a_data_set_by_name_with_its_class_names(answers: dict[str, Any]):
     answer = answers["right"]
     assert answer["train"] == [f"train {n}" for n in range(40)]

@@ -245,6 +245,7 @@ def filled(download: tuple[Client, dict[str, Any]]) -> Client:
     return download[0]
 
 
+@pytest.mark.slow
 class TestHub:
     def test_downloads_the_pinned_revision(self, hub: HubServer, download: tuple[Client, dict[str, Any]]):
         answer = download[1]
@@ -269,7 +270,6 @@ class TestHub:
         assert "data.path=FOLDER" in answer["error"]
         assert answer["seconds"] < 10
 
-    @pytest.mark.slow
     def test_a_name_that_is_not_known_is_an_error_within_seconds(self, tmp_path: Path):
         answer = Client(tmp_path).load("http://hub.invalid")
         assert "cannot be reached" in answer["error"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_help_lists_the_groups_and_keys(checkout):
     result = checkout.run("--help")
@@ -54,7 +56,6 @@ def test_a_fault_writes_nothing(fresh_checkout):
     assert {path.name for path in fresh_checkout.folder.iterdir()} - {"__pycache__"} == before
 
 
-@pytest.mark.slow
 def test_without_network_and_cache_imdb_is_one_clear_error(fresh_checkout, tmp_path):
     result = fresh_checkout.run(
         "data=imdb", "tracking=none", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path / "empty")

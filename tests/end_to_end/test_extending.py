@@ -92,6 +92,7 @@ def test_the_page_has_a_file_for_each_recipe():
     assert len(list_commands()) >= 12
 
 
+@pytest.mark.slow
 def test_a_broken_file_is_explained_as_the_page_shows(fresh_checkout):
     [shown] = re.findall(r"^```text\n(.*?)^```", PAGE, re.M | re.S)
     path = "sentiment/extensions/cnn.py"

@@ -200,6 +200,7 @@ def test_a_broken_callback_is_not_passed_over(sweep, watching):
         sweep("x=choice(3)", CALL, "hydra.sweeper.n_trials=2", "error=true")
 
 
+@pytest.mark.slow
 def test_what_workers_print_is_in_their_logs(start_toy, study_dir):
     accident = ["x=choice(0,1)", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=2", "accident=error"]
     command = start_toy(*accident, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.retry=none")

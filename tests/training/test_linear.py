@@ -195,6 +195,7 @@ def test_three_classes(reporter, tmp_path):
     assert answers.labels == ["high", "low", "mid"]
 
 
+@pytest.mark.slow
 def test_prediction_imports_no_scikit_learn(ngram_settings, small_corpus, reporter, tmp_path):
     bundle = train_and_test(ngram_settings(), small_corpus, tmp_path, reporter).bundle
     code = (

@@ -33,6 +33,7 @@ def find_line(output, start):
     return next(line for line in output.splitlines() if line.startswith(start))
 
 
+@pytest.mark.slow
 def test_it_tells_what_is_searched_how_and_where_and_leaves_nothing(start_toy, study_dir, tmp_path):
     output = dry_run(
         start_toy, *SMALL, "seconds=50", "steps=1000", "noise=0.5", "mark=null", "hydra/sweeper/pruner=median",
@@ -111,6 +112,7 @@ def test_a_storage_elsewhere_is_not_created(start_toy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_faulty_overrides_of_the_probe_are_a_fault_of_the_configuration(start_toy):
     command = start_toy("x=choice(1,2)", "hydra.sweeper.dry_run=true", "hydra.sweeper.probe_overrides=['nothing=1']")
     output = read(command)

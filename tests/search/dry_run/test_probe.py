@@ -90,6 +90,7 @@ def test_the_memory_of_a_gpu_counts_where_torch_uses_one(tmp_path, monkeypatch, 
     assert json.loads((tmp_path / "samples").read_text())[3] == peak
 
 
+@pytest.mark.slow
 def test_the_processes_that_train_for_a_job_count_one_for_each_device(tmp_path):
     """Of a job on one device a process that it starts counts not: the system gives it the memory of the job's own."""
     program = """

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def copy_app(study) -> None:
     """Give the study an application of its own, to edit."""
@@ -32,7 +34,6 @@ def test_a_file_that_is_edited_during_a_study_changes_none_of_its_trials(study):
     assert study.states() == {"COMPLETE": 4}
 
 
-@pytest.mark.slow
 def test_a_study_that_differs_is_not_gone_on_with_unless_told(study, is_one_screen):
     code, output = study.run(n_trials=2)
     assert code == 0, output
@@ -47,7 +48,6 @@ def test_a_study_that_differs_is_not_gone_on_with_unless_told(study, is_one_scre
     assert study.states() == {"COMPLETE": 3}
 
 
-@pytest.mark.slow
 def test_a_file_that_was_edited_between_two_commands_is_a_change(study):
     copy_app(study)
     code, output = study.run(n_trials=1)
@@ -69,7 +69,6 @@ def test_a_folder_holds_one_study(study):
     assert [number for number, _ in study.starts] == [0]
 
 
-@pytest.mark.slow
 def test_a_study_in_a_renamed_folder_goes_on_as_it_is_told_to(study):
     """Where the folder's name follows from the study's, as in every search here."""
     named = f"hydra.sweep.dir={study.folder}/${{hydra.sweeper.study_name}}"

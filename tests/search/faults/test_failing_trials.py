@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ACCIDENTS = {
     "error": ("exception", "cfg.error is True"),
     "memory": ("out_of_memory", "no memory left"),
@@ -13,7 +15,7 @@ ACCIDENTS = {
 }
 
 
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_jobs", [1, 2])
 def test_every_accident_beside_good_trials(study, n_jobs: int):
     """One of six fails in each way; the job that ends its own process needs a process of its own."""
     accidents = [name for name in ACCIDENTS if n_jobs > 1 or name != "kill"]
@@ -36,7 +38,7 @@ def test_every_accident_beside_good_trials(study, n_jobs: int):
     assert "RuntimeError: cfg.error is True" in trials["error"].user_attrs["failure.traceback"]
 
 
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_jobs", [1, 2])
 def test_too_many_failures_end_the_study_with_their_reasons(study, n_jobs: int, is_one_screen):
     code, output = study.run("accident=error", "hydra.sweeper.max_failure_rate=0.2", n_trials=10, n_jobs=n_jobs)
     assert code == 1
@@ -46,7 +48,6 @@ def test_too_many_failures_end_the_study_with_their_reasons(study, n_jobs: int, 
     assert is_one_screen(message)
 
 
-@pytest.mark.slow
 def test_a_study_of_which_no_trial_finishes_fails(study, is_one_screen):
     code, output = study.run("accident=not_a_number", "hydra.sweeper.max_failure_rate=1", n_trials=3)
     assert code == 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_hung_job_costs_its_one_trial(study, n_jobs: int):
     gate = study.folder / "gate"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def kill(command, whom: str) -> None:
     """Kill the command alone, one of its workers, or everything."""
@@ -62,12 +64,10 @@ def kill_and_resume(study, victims: list[str], moments: random.Random, *, n_tria
     assert len(deaths) <= victims.count("worker")
 
 
-@pytest.mark.slow
 def test_two_kills_of_a_small_study(study):
     kill_and_resume(study, ["controller", "everything"], random.Random(1), n_trials=8, seconds=0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ten_kills_of_thirty_trials(study, seed: int):
     moments = random.Random(seed)
@@ -76,7 +76,6 @@ def test_ten_kills_of_thirty_trials(study, seed: int):
     kill_and_resume(study, victims, moments, n_trials=30, seconds=0.3)
 
 
-@pytest.mark.slow
 def test_workers_end_with_their_study_and_their_trials_are_run_once_more(study):
     first = study.start(n_trials=4, n_jobs=2, seconds=3)
     study.wait_until(lambda: len(study.starts) == 2)

@@ -8,14 +8,16 @@ import pytest
 
 from tests.search.faults.conftest import PROMOTION
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("kind", "commands"),
     [
         ("journal", 2),
-        pytest.param("journal", 3, marks=pytest.mark.slow),
-        pytest.param("sqlite", 2, marks=pytest.mark.slow),
-        pytest.param("postgresql", 3, marks=[pytest.mark.slow, pytest.mark.postgresql]),
+        ("journal", 3),
+        ("sqlite", 2),
+        pytest.param("postgresql", 3, marks=pytest.mark.postgresql),
     ],
 )
 def test_commands_started_at_once_share_the_trials(study, kind: str, commands: int, request: pytest.FixtureRequest):
@@ -35,7 +37,6 @@ def test_commands_started_at_once_share_the_trials(study, kind: str, commands: i
     assert all(workers), "every command did a part"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def test_commands_at_once_promote_each_trial_once(study, kind: str, request: pytest.FixtureRequest):
     if kind == "postgresql":

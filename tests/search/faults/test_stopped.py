@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SEED = "hydra.sweeper.sampler.seed=7"
 
 
@@ -14,11 +16,11 @@ SEED = "hydra.sweeper.sampler.seed=7"
     ("stop", "exit_codes", "n_jobs"),
     [
         pytest.param("ctrl-c", {130, -signal.SIGINT}, 2, id="ctrl-c"),
-        pytest.param("ctrl-c", {130, -signal.SIGINT}, 1, id="ctrl-c in-process", marks=pytest.mark.slow),
-        pytest.param("ctrl-c twice", {130, -signal.SIGINT}, 2, id="ctrl-c twice", marks=pytest.mark.slow),
-        pytest.param("sigterm", {143}, 2, id="sigterm", marks=pytest.mark.slow),
-        pytest.param("sigterm", {143}, 1, id="sigterm in-process", marks=pytest.mark.slow),
-        pytest.param("terminal closed", {129}, 2, id="terminal closed", marks=pytest.mark.slow),
+        pytest.param("ctrl-c", {130, -signal.SIGINT}, 1, id="ctrl-c in-process"),
+        pytest.param("ctrl-c twice", {130, -signal.SIGINT}, 2, id="ctrl-c twice"),
+        pytest.param("sigterm", {143}, 2, id="sigterm"),
+        pytest.param("sigterm", {143}, 1, id="sigterm in-process"),
+        pytest.param("terminal closed", {129}, 2, id="terminal closed"),
     ],
 )
 def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set[int], n_jobs: int):
@@ -44,7 +46,6 @@ def test_a_stopped_study_gives_its_trials_back(study, stop: str, exit_codes: set
     assert len(study.starts) == 4 + n_jobs
 
 
-@pytest.mark.slow
 def test_a_stopped_and_resumed_study_draws_the_points_of_one_that_ran_through(study, other_study):
     code, output = other_study.run(SEED, n_trials=14)
     assert code == 0, output
@@ -58,7 +59,6 @@ def test_a_stopped_and_resumed_study_draws_the_points_of_one_that_ran_through(st
     assert [trial.params for trial in study.trials()] == [trial.params for trial in other_study.trials()]
 
 
-@pytest.mark.slow
 def test_ctrl_c_at_any_moment_loses_nothing(study):
     """Also while a trial is drawn, handed over or told."""
     for round_number in range(5):

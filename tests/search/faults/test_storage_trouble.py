@@ -13,6 +13,8 @@ from tests.faults.disk import fill, small_disk
 
 __all__ = ["small_disk"]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def read_only_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
@@ -25,7 +27,7 @@ def read_only_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_full_disk_ends_the_study_and_leaves_it_whole(study, small_disk: Path, is_one_screen, n_jobs: int):
     study.study_dir = small_disk / "study"
     command = study.start(n_trials=10, n_jobs=n_jobs, seconds=0.3)
@@ -45,7 +47,6 @@ def test_a_full_disk_ends_the_study_and_leaves_it_whole(study, small_disk: Path,
     assert known.items() <= {trial.number: trial.value for trial in study.trials()}.items()
 
 
-@pytest.mark.slow  # SQLite waits for a minute
 def test_a_locked_sqlite_file_ends_the_study_and_leaves_it_whole(study, is_one_screen):
     database = study.folder / "study.db"
     study.storage_url = f"sqlite:///{database}"

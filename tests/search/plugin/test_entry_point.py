@@ -75,6 +75,7 @@ def run_python(folder: Path, code: str, *arguments: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_another_application_has_the_sweeper_without_a_line(tmp_path: Path):
     study = ["-m", "hydra/sweeper=study", "hydra.sweep.dir=study", "hydra.sweeper.n_jobs=1"]
     done = run_python(tmp_path, APPLICATION, *study, "+x=choice(0,1,2)", "hydra/sweeper/sampler=grid")
@@ -88,7 +89,8 @@ def test_an_application_that_does_not_search_imports_nothing_heavy(tmp_path: Pat
     assert (done.returncode, done.stdout.splitlines()) == (0, ["imported"]), done.stderr
 
 
-@pytest.mark.parametrize("way", [pytest.param("register", marks=pytest.mark.slow), "entry point"])
+@pytest.mark.parametrize("way", ["register", "entry point"])
+@pytest.mark.slow
 def test_it_survives_a_change_of_hydras_singletons(tmp_path: Path, way: str):
     done = run_python(tmp_path, RESTORED, way)
     assert done.returncode == 0, done.stderr

@@ -63,6 +63,7 @@ def test_hydra_takes_a_sweeper_that_is_registered_from_anywhere(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.slow
 def test_another_application_has_the_sweeper_after_one_call_and_nothing_heavy(tmp_path, jobs):
     study = ["-m", "hydra/sweeper=study", "hydra.sweep.dir=study", f"hydra.sweeper.n_jobs={jobs}"]
     done = run_application(tmp_path, OTHER_APPLICATION, *study, "+x=choice(0,1,2)", "hydra/sweeper/sampler=grid")

@@ -415,6 +415,7 @@ def test_the_example_as_a_command_under_the_basic_launcher(start_toy, study_dir)
     assert sorted(int(path.name) for path in study_dir.iterdir() if path.name.isdigit()) == list(range(8))
 
 
+@pytest.mark.slow
 def test_a_failed_study_as_a_command_says_why_without_a_traceback_of_the_study(start_toy):
     command = start_toy("x=interval(-5,5)", "error=true", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=4")
     output, _ = command.communicate(timeout=120)
@@ -423,6 +424,7 @@ def test_a_failed_study_as_a_command_says_why_without_a_traceback_of_the_study(s
     assert "sentiment/search/" not in output
 
 
+@pytest.mark.slow
 def test_a_failure_names_its_log_and_is_printed_in_full_where_that_is_asked_for(start_toy, study_dir, monkeypatch):
     for is_full, jobs in (("0", 1), ("1", 2)):
         log = study_dir / is_full / "0" / "app.log"

@@ -48,6 +48,7 @@ def test_a_study_is_found_again(storage: BaseStorage, storage_url: str | None, s
     close_storage(again)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_study(storage_url: str | None, study_dir: Path, start_python):
     processes = [start_python(CLAIM_TRIALS, storage_url or "", study_dir, 25) for _ in range(WORKERS)]
     for process in processes:

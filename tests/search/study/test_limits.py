@@ -180,6 +180,7 @@ def test_a_sampler_that_knows_no_limits_is_refused(sampler):
     check_limits({}, sampler)
 
 
+@pytest.mark.slow
 def test_a_command_with_limits_keeps_the_best_within_them(start_toy, study_dir):
     command = start_toy(
         "x=choice(0,3,4)", "describe=true", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1",
@@ -191,6 +192,7 @@ def test_a_command_with_limits_keeps_the_best_within_them(start_toy, study_dir):
     assert (best.best_params.x, best.best_value) == (3, 10.0)
 
 
+@pytest.mark.slow
 def test_a_command_none_of_whose_trials_keeps_the_limits_says_so_and_fails(start_toy, study_dir):
     command = start_toy(
         "x=3", "describe=true", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1",

@@ -214,6 +214,7 @@ def test_the_project_s_own_promotion_differs_from_the_engine_s_in_its_first_rung
     assert {key for key in theirs if OmegaConf.to_container(own)[key] != theirs[key]} == {"min_resource"}
 
 
+@pytest.mark.slow
 def test_worker_processes_prune_as_a_command_says(start_toy, study_dir):
     grid = ["x=choice(0,1,7,8)", "y=0", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"]
     wrapped = "hydra.sweeper.pruner.wrapped_pruner={_target_:optuna.pruners.ThresholdPruner,upper:30}"

@@ -122,6 +122,7 @@ def test_what_jobs_import_is_imported_once_for_all_workers(tmp_path):
     assert len(list((server / "task").iterdir())) == 1, "a fork copies one thread alone"
 
 
+@pytest.mark.slow
 def test_other_threads_or_a_gpu_take_a_python_of_their_own(tmp_path):
     run_jobs([Slot(0, None, 1)], tmp_path, 1)
     for slot in (Slot(0, None, 2), Slot(0, "0", 1)):

@@ -243,6 +243,7 @@ def test_a_command_deals_its_jobs_over_the_devices(start_toy, tmp_path):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.slow
 def test_without_devices_a_job_sees_none_of_those_that_there_are(start_toy, tmp_path, monkeypatch, n_jobs):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     mark = tmp_path / "marks.txt"
@@ -253,6 +254,7 @@ def test_without_devices_a_job_sees_none_of_those_that_there_are(start_toy, tmp_
     assert [line.split(" ")[1] for line in mark.read_text(encoding="utf-8").splitlines()] == ["", ""]
 
 
+@pytest.mark.slow
 def test_a_study_that_uses_no_device_is_not_counted_by_those_that_there_are(start_toy, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     mark = tmp_path / "marks.txt"
@@ -272,6 +274,7 @@ def test_a_command_without_a_place_left_says_so(start_toy, tmp_path):
     assert "hydra.sweeper.n_jobs=1" in output
 
 
+@pytest.mark.slow
 def test_the_place_of_a_killed_worker_is_given_to_the_next_trial(start_toy, tmp_path):
     mark = tmp_path / "marks.txt"
     options = ["hydra.sweeper.devices=[0]", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "x=interval(-5,5)"]

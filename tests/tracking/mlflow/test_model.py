@@ -224,6 +224,7 @@ def test_requirements_can_be_installed_anywhere():
     assert any(requirement.startswith("torch==") for requirement in requirements())
 
 
+@pytest.mark.slow
 def test_what_prediction_imports_comes_with_the_requirements():
     """In an environment of a server's own there is nothing else."""
     code = "import sys, sentiment.models.bundle; print(*{name.partition('.')[0] for name in sys.modules})"
