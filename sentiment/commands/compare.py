@@ -65,7 +65,7 @@ def find_groups(
     """
     from sentiment.errors import SentimentError
     from sentiment.format import join_names
-    from sentiment.report.compare.groups import name_groups, split_runs
+    from sentiment.report.compare.comparison import name_groups, split_runs
     from sentiment.tracking.runs import MULTIRUN_DIR, find_folder
 
     found: list[list[StoredRun]] = []
@@ -102,7 +102,7 @@ def find_runs(name: str, tracking_uri: str | None) -> tuple[list[StoredRun], lis
     Raises:
         TrackingError: There is no such run.
     """
-    from sentiment.report.compare.groups import keep_finished
+    from sentiment.report.compare.comparison import keep_finished
     from sentiment.report.sweep.names import open_sweep
     from sentiment.tracking.runs import MULTIRUN_DIR, choose_tracking_uri, find_stored_runs
 

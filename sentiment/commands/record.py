@@ -37,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: There is no such folder or sweep, or the files cannot be read or written.
     """
-    from sentiment.report.record.readme import require_readme, write_record
-    from sentiment.report.record.store import collect_part, store_part
+    from sentiment.report.record.store import collect_part, require_readme, store_part, write_record
 
     require_readme(options.folder)
     for name, sweep in options.collect.items():

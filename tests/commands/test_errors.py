@@ -18,10 +18,10 @@ from sentiment.config.reading import read_settings
 from sentiment.config.schema import RNNSettings
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
-from sentiment.data.phenomena import find_negations
 from sentiment.data.split_texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.report.errors.analysis import analyse_run
+from sentiment.report.errors.tables import find_negations
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.tracking.runs import find_stored_run

@@ -19,11 +19,9 @@ from sentiment.format import format_percent
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import embed_json, render
 from sentiment.report.draw.table import write_table
-from sentiment.report.errors.analysis import RunErrors
-from sentiment.report.errors.attention import AttentionView
-from sentiment.report.errors.charts import make_charts
-from sentiment.report.errors.summary import make_tables, summarize
-from sentiment.report.highlight import format_html
+from sentiment.report.errors.analysis import AttentionView, RunErrors
+from sentiment.report.errors.summary import make_charts, make_tables, summarize
+from sentiment.report.predictions import format_html
 
 PAGE_FILE = "errors.html"
 

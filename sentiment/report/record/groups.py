@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from sentiment.config.identity import is_incidental
 from sentiment.format import (
     format_number,
     format_points,
@@ -20,7 +21,6 @@ from sentiment.format import (
     write_csv_cell,
 )
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
-from sentiment.report.record.store import differing_keys, read_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.anew import list_settings
 from sentiment.tracking.result_file import (
@@ -32,6 +32,7 @@ from sentiment.tracking.result_file import (
     ResultRecord,
     differ_in,
 )
+from sentiment.tracking.run_name import parse_overrides
 
 Point = tuple[Value, Value]
 
@@ -103,6 +104,52 @@ def group_runs(table: SweepTable) -> list[RunGroup]:
         return group.is_over_limit, is_undefined, 0.0 if is_undefined else sign * group.score
 
     return sorted(groups, key=order)
+
+
+def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
+    """List the settings that differ among runs of one model, seed and ``model`` apart, typed ones first.
+
+    A setting that merely follows another one (``model.hidden_size`` from ``model.embedding_size``) is left out.
+    """
+    typed = dict.fromkeys(key for record in records for key in parse_overrides(record.overrides))
+    settings = list_settings(records)
+    names = dict.fromkeys(key for one in settings for key in one)
+    ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
+    kept: dict[str, list[str | None]] = {}
+    for key in ordered:
+        if key == "seed" or key == "model.name" or is_incidental(key) or f"{key}.name" in names:
+            continue
+        values = [read_setting(one, key) for one in settings]
+        if not _differs(records, values) or any(_follows(values, other) for other in kept.values()):
+            continue
+        kept[key] = values
+    return list(kept)
+
+
+def read_setting(settings: Mapping[str, str], key: str) -> str | None:
+    """Return one of a run's settings; that of a group that was left out, such as ``pretrain``, is ``null``."""
+    group, _, last = key.rpartition(".")
+    return settings.get(key, settings.get(group) if last == "name" else None)
+
+
+def _differs(records: Sequence[ResultRecord], values: Sequence[str | None]) -> bool:
+    """Return whether runs of one model have different values; not to have the setting is one, too."""
+    models = {record.option for record in records}
+    return any(
+        len({value for record, value in zip(records, values, strict=True) if record.option == model}) > 1
+        for model in models
+    )
+
+
+def _follows(values: Sequence[str | None], other: Sequence[str | None]) -> bool:
+    """Return whether a setting tells nothing beside another: it is equal, or there at some values of that one alone."""
+    pairs = list(zip(values, other, strict=True))
+    there = {beside for value, beside in pairs if value is not None}
+    absent = {beside for value, beside in pairs if value is None}
+    known = [pair for pair in pairs if pair[0] is not None]
+    is_equal = all(value == beside for value, beside in known)
+    is_constant = len({value for value, _ in known}) == 1
+    return is_equal or (is_constant and bool(absent) and not there & absent)
 
 
 def _gather(

@@ -1,7 +1,9 @@
-"""The stored results of an experiment: one file per part, without paths of the machine that ran it.
+"""An experiment on record: the stored results, and what README.md shows of them.
 
-``experiments/NAME/results/PART.json`` holds the command and what became of each run. Tables and figures are made from
-these files alone, so that whoever has the repository can make them again.
+``experiments/NAME/results/PART.json`` holds the command and what became of each run of a part, without paths of the
+machine that ran it. Tables and figures are made from these files alone, so that whoever has the repository can make
+them again. ``README.md`` has a place for each part, between ``<!-- part: NAME -->`` and ``<!-- end of NAME -->``;
+question and answer around it are written by hand, what stands in it never is.
 """
 
 from __future__ import annotations
@@ -16,18 +18,29 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sentiment.config.identity import is_incidental
+from sentiment.atomic import write_text
 from sentiment.config.reading import DATA_PATHS
 from sentiment.config.run_context import FOLDER_FLAG
 from sentiment.errors import SentimentError, explaining
-from sentiment.format import format_count
+from sentiment.format import format_count, is_share, join_names
 from sentiment.json_file import read_json, write_json
-from sentiment.report.sweep.collect import collect_records
+from sentiment.report.draw.chart import Chart
+from sentiment.report.record.groups import RunGroup, format_csv, format_groups, group_runs, make_group_chart
+from sentiment.report.sweep.charts import make_charts
+from sentiment.report.sweep.collect import collect_records, name_machines
+from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
 from sentiment.report.sweep.table import SweepTable
 from sentiment.search.study.history import StudyHistory, parse_history, read_study, write_history
-from sentiment.tracking.anew import list_settings
-from sentiment.tracking.result_file import TRIAL_TAG, ResultRecord, list_facts, make_record
+from sentiment.tracking.result_file import (
+    CONTINUES_TAG,
+    TRIAL_TAG,
+    ResultRecord,
+    is_of_another_study,
+    list_facts,
+    make_record,
+    write_commit,
+)
 from sentiment.tracking.run_name import parse_overrides, shorten
 
 PATH_KEYS = (*DATA_PATHS, "data.cache_dir", "pretrain.cache_dir", "tracking.")
@@ -48,6 +61,11 @@ PLACE = re.compile(
     r"(?<![^=\[(,'\" ])(?:(?!pkg)[a-z][a-z+]*://[^,\])'\"]+|~?/(?:[^,\])'\"]*/)?(?P<name>[^,\])'\"/]+)/?)"
 )
 """An absolute path, or an address, anywhere in a setting; what lies in a Python package is on every machine."""
+
+SEARCH_CHARTS = ("optimisation_history", "parameter_importance", "slices", "pairs", "learning_curves")
+"""Which charts of a search's report stand on record."""
+
+SHOWN_OF_A_SEARCH = 10
 
 
 @dataclass(frozen=True)
@@ -168,52 +186,6 @@ def _strip_places(history: StudyHistory) -> StudyHistory:
     return replace(history, trials=tuple(trials), is_at_work=False)
 
 
-def differing_keys(records: Sequence[ResultRecord]) -> list[str]:
-    """List the settings that differ among runs of one model, seed and ``model`` apart, typed ones first.
-
-    A setting that merely follows another one (``model.hidden_size`` from ``model.embedding_size``) is left out.
-    """
-    typed = dict.fromkeys(key for record in records for key in parse_overrides(record.overrides))
-    settings = list_settings(records)
-    names = dict.fromkeys(key for one in settings for key in one)
-    ordered = sorted(names, key=lambda key: key not in typed)  # stable: the configuration's order otherwise
-    kept: dict[str, list[str | None]] = {}
-    for key in ordered:
-        if key == "seed" or key == "model.name" or is_incidental(key) or f"{key}.name" in names:
-            continue
-        values = [read_setting(one, key) for one in settings]
-        if not _differs(records, values) or any(_follows(values, other) for other in kept.values()):
-            continue
-        kept[key] = values
-    return list(kept)
-
-
-def read_setting(settings: Mapping[str, str], key: str) -> str | None:
-    """Return one of a run's settings; that of a group that was left out, such as ``pretrain``, is ``null``."""
-    group, _, last = key.rpartition(".")
-    return settings.get(key, settings.get(group) if last == "name" else None)
-
-
-def _differs(records: Sequence[ResultRecord], values: Sequence[str | None]) -> bool:
-    """Return whether runs of one model have different values; not to have the setting is one, too."""
-    models = {record.option for record in records}
-    return any(
-        len({value for record, value in zip(records, values, strict=True) if record.option == model}) > 1
-        for model in models
-    )
-
-
-def _follows(values: Sequence[str | None], other: Sequence[str | None]) -> bool:
-    """Return whether a setting tells nothing beside another: it is equal, or there at some values of that one alone."""
-    pairs = list(zip(values, other, strict=True))
-    there = {beside for value, beside in pairs if value is not None}
-    absent = {beside for value, beside in pairs if value is None}
-    known = [pair for pair in pairs if pair[0] is not None]
-    is_equal = all(value == beside for value, beside in known)
-    is_constant = len({value for value, _ in known}) == 1
-    return is_equal or (is_constant and bool(absent) and not there & absent)
-
-
 def _find_shared(all_params: Sequence[Mapping[str, str]]) -> dict[str, str]:
     first, *others = all_params
     return {key: value for key, value in first.items() if all(params.get(key) == value for params in others)}
@@ -243,3 +215,131 @@ def _read_part(file: Path) -> RecordPart:
             f"{file} cannot be read as the results of a sweep ({type(error).__name__}: {error})",
             "it was edited, cut off or written by another version: collect the sweep again, or remove the file",
         ) from error
+
+
+def require_readme(folder: Path) -> Path:
+    """Return the experiment's README.md.
+
+    Raises:
+        SentimentError: There is none.
+    """
+    readme = folder / "README.md"
+    if not readme.is_file():
+        raise SentimentError(
+            f"{folder} holds no README.md, so it is no experiment on record",
+            "write one with the question, and the lines <!-- part: NAME --> and <!-- end of NAME --> for each part",
+        )
+    return readme
+
+
+def write_record(folder: Path) -> list[Path]:
+    """Write table, CSV and figures of each part, and return the files.
+
+    Raises:
+        SentimentError: There are no results, README.md is missing or has no place for a part, or a file cannot be
+            written.
+    """
+    readme = require_readme(folder)
+    with explaining(f"{folder} cannot be written", "free space, or mind who owns it"):
+        return _write_parts(readme, folder)
+
+
+def _write_parts(readme: Path, folder: Path) -> list[Path]:
+    text = readme.read_text(encoding="utf-8")
+    files = [readme]
+    for part in read_parts(folder):
+        groups = group_runs(part.table)
+        charts = _draw(part, groups)
+        figures = [_write_figure(chart, folder / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
+        table = folder / "tables" / f"{part.name}.csv"
+        write_text(table, format_csv(groups))
+        text = _replace_part(text, readme, part.name, _describe(part, groups, charts))
+        files += [*figures, table]
+    write_text(readme, text)
+    return files
+
+
+def is_search(part: RecordPart) -> bool:
+    """Return whether a part is a search, whose points were drawn, and no grid, whose settings each have their seeds."""
+    return bool(part.table.log_scaled) or any(row.state == "pruned" for row in part.table.rows)
+
+
+def _draw(part: RecordPart, groups: Sequence[RunGroup]) -> list[Chart]:
+    if not is_search(part):
+        if not groups:
+            return []
+        return [make_group_chart(groups, "comparison", part.name.replace("_", " "), part.table.objectives[0])]
+    return [chart for chart in make_charts(add_importances(part.table)) if chart.name in SEARCH_CHARTS]
+
+
+def _describe(part: RecordPart, groups: Sequence[RunGroup], charts: Sequence[Chart]) -> str:
+    objective = part.table.objectives[0]
+    limit = SHOWN_OF_A_SEARCH if is_search(part) else None
+    lines = ["```bash", part.command, "```", "", f"{_count(part.records)}.", ""]
+    lines += [format_groups(groups, limit) if groups else f"No run has finished with a {objective}.", ""]
+    if groups:
+        unit = "In percent" if is_share(objective) else f"Validation is {objective}, {groups[0].tested_by} the test"
+        by_seed = any(len(group.seeds) > 1 for group in groups)
+        lines += [f"{unit}{': mean over the seeds ± standard deviation (each seed)' if by_seed else ''}.", ""]
+    if again := sum(group.again for group in groups):
+        lines += [f"A seed counts once, by its first run: {again} more trained the same settings and seed again.", ""]
+    if left := _find_left(part.table):
+        lines += [f"Finished runs of trials that are not complete are left out: {join_names(left)}.", ""]
+    if part.notes:
+        lines += [" ".join(part.notes), ""]
+    if limit is not None and len(groups) > limit:
+        best = "best" if not any(group.is_over_limit for group in groups[:limit]) else "first"
+        lines += [f"The {best} {limit}; all are in [tables/{part.name}.csv](tables/{part.name}.csv).", ""]
+    for chart in charts:
+        lines += [f"![{chart.title}](figures/{part.name}_{chart.name}.png)", "", chart.caption, ""]
+    return "\n".join([*lines, _made_with(part.records)])
+
+
+def _find_left(table: SweepTable) -> list[str]:
+    """Find the trials of which some repeats finished, but not all: number and state."""
+    rows = sorted(table.rows if table.is_study else (), key=lambda row: row.number)
+    shown = {id(run) for row in rows if row.state == "complete" for run in row.runs}  # equal trials share theirs
+    return [
+        f"{row.number} ({row.state})"
+        for row in rows
+        if any(run.status == "FINISHED" and id(run) not in shown for run in row.runs)
+    ]
+
+
+def _count(records: Sequence[ResultRecord]) -> str:
+    names = {"FINISHED": "finished", "PRUNED": "pruned", "PAUSED": "paused", "FAILED": "failed", "KILLED": "killed"}
+    counts = {name: sum(record.status == status for record in records) for status, name in names.items()}
+    own = [record for record in records if not is_of_another_study(record)]
+    anew = [record for record in own if CONTINUES_TAG not in record.tags]
+    seconds = [record.seconds for record in anew if record.seconds is not None]  # what failed or was killed has none
+    left = {
+        "of another study": len(records) - len(own),
+        "whose time includes another trial's": len(own) - len(anew),
+        "whose time is unknown": len(anew) - len(seconds),
+    }
+    endings, others = (
+        ", ".join(f"{count} {name}" for name, count in named.items() if count) for named in (counts, left)
+    )
+    told = f" (not counting {others})" if others else ""
+    return f"{len(records)} runs: {endings}; {sum(seconds) / 3600:.1f} hours of computing{told}"
+
+
+def _made_with(records: Sequence[ResultRecord]) -> str:
+    commits = sorted({write_commit(record) for record in records})
+    machines = sorted({*name_machines({record.tags.get("hardware", "unknown") for record in records}).values()})
+    return f"Commit {', '.join(commits)}; {', '.join(machines)}."
+
+
+def _replace_part(text: str, readme: Path, name: str, content: str) -> str:
+    before, after = f"<!-- part: {name} -->", f"<!-- end of {name} -->"
+    pattern = re.compile(f"{re.escape(before)}.*?{re.escape(after)}", re.DOTALL)
+    if not pattern.search(text):
+        raise SentimentError(f"{readme} has no place for the part {name!r}", f"add the lines {before} and {after}")
+    return pattern.sub(lambda _: f"{before}\n\n{content}\n\n{after}", text, count=1)
+
+
+def _write_figure(chart: Chart, file: Path) -> Path:
+    from sentiment.report.draw.matplotlib import write_png  # matplotlib takes a second to import
+
+    write_png(chart, file)
+    return file

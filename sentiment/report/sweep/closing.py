@@ -137,7 +137,7 @@ def tell_parent(sweep_dir: Path, table: SweepTable, parent: Parent) -> None:
     Raises:
         TrackingError: The folder cannot be written.
     """
-    from sentiment.report.sweep.note import write_note, write_view
+    from sentiment.report.sweep.page import write_note, write_view
 
     tags, metrics = describe_parent(table)
     shown = {NOTE_TAG: write_note(table, parent), VIEW_TAG: write_view(table, parent)}

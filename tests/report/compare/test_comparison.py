@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from sentiment.errors import SentimentError
-from sentiment.report.compare.comparison import compare_runs
-from sentiment.report.compare.groups import keep_finished, name_groups, split_runs
+from sentiment.report.compare.comparison import compare_runs, keep_finished, name_groups, split_runs
 from sentiment.report.compare.summary import conclude, print_comparison, write_csv, write_p_value
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.anew import VERSIONS_TAG

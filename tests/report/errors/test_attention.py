@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sentiment.report.errors.attention import LARGEST_MAP, MAP_NUMBERS, roll_out, view_attention
+from sentiment.report.errors.analysis import LARGEST_MAP, MAP_NUMBERS, roll_out, view_attention
 
 
 def draw_weights(layers, heads, tokens, seed=0):

@@ -12,11 +12,9 @@ import pytest
 
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution
-from sentiment.report.errors.analysis import Explanation, RunErrors
-from sentiment.report.errors.attention import view_attention
-from sentiment.report.errors.charts import make_charts
+from sentiment.report.errors.analysis import Explanation, RunErrors, view_attention
 from sentiment.report.errors.page import render_page, write_report
-from sentiment.report.errors.summary import make_tables, say_calibration, summarize
+from sentiment.report.errors.summary import make_charts, make_tables, say_calibration, summarize
 from sentiment.report.errors.tables import LabelledPredictions, tabulate_errors
 
 HOSTILE = "not </script><script>alert(1)</script> <img src=http://evil.example/x> but good"

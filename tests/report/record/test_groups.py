@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sentiment.report.record import groups as record_groups
-from sentiment.report.record.groups import format_csv, format_groups, make_group_chart
+from sentiment.report.record.groups import differing_keys, format_csv, format_groups, make_group_chart
 from sentiment.report.sweep.rows import make_job_rows, rank_rows
 from sentiment.report.sweep.table import SweepTable
 from sentiment.tracking.anew import VERSIONS_TAG
@@ -240,6 +240,19 @@ def test_settings_with_one_last_part_keep_their_names_apart(make_run):
     assert format_groups(groups).startswith("| model | model.dropout | pretrain.dropout | optimizer | seeds |")
     [panel] = make_group_chart(groups[:2], "comparison", "dropout", "val/accuracy").panels
     assert panel.y.categories[0] == "rnn model.dropout=2 pretrain.dropout=2 optimizer=adam"
+
+
+def test_a_setting_that_follows_another_one_is_no_difference(make_run):
+    sizes = [{"model__embedding_size": size, "model__hidden_size": size} for size in ("32", "64")]
+    runs = [make_run(number, "rnn", 0, 0.5, **both) for number, both in enumerate(sizes)]
+    typed = [replace(run, overrides=(f"model.embedding_size={run.params['model.embedding_size']}",)) for run in runs]
+    assert differing_keys(typed) == ["model.embedding_size"]
+
+
+def test_seed_paths_and_what_comes_with_another_model_are_no_differences(make_run):
+    runs = [make_run(seed, "rnn", seed, 0.5, trainer__threads=str(seed), data__cache_dir=f"/{seed}") for seed in (0, 1)]
+    other = make_run(2, "transformer", 0, 0.5, trainer__threads="0", data__cache_dir="/0", model__heads="4")
+    assert differing_keys([*runs, other]) == []
 
 
 def test_what_a_run_has_not_is_not_unknown(make_run):

@@ -13,7 +13,6 @@ from sentiment.config.objective import find_direction
 from sentiment.report.draw.look import find_colour_ranges, shade_line
 from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
-from sentiment.report.sweep.charts.costs import make_fronts
 from sentiment.report.sweep.charts.parameters import (
     choose_keys,
     make_importances,
@@ -21,7 +20,14 @@ from sentiment.report.sweep.charts.parameters import (
     make_parallel,
     make_slices,
 )
-from sentiment.report.sweep.charts.trials import MOST_CURVES, MOST_RUNS, make_curves, make_history, make_runs
+from sentiment.report.sweep.charts.trials import (
+    MOST_CURVES,
+    MOST_RUNS,
+    make_curves,
+    make_fronts,
+    make_history,
+    make_runs,
+)
 from sentiment.report.sweep.rows import rank_rows
 from sentiment.report.sweep.table import CurvePoint, Importance, SweepRow, SweepTable
 from sentiment.report.sweep.tables import find_cost_front

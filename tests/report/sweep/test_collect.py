@@ -28,8 +28,7 @@ from sentiment.report.sweep.collect import (
 )
 from sentiment.report.sweep.importance import add_importances
 from sentiment.report.sweep.names import open_sweep
-from sentiment.report.sweep.note import write_note
-from sentiment.report.sweep.page import link_rows, render_page, write_headline
+from sentiment.report.sweep.page import link_rows, render_page, write_headline, write_note
 from sentiment.report.sweep.rows import LATER
 from sentiment.report.sweep.tables import make_learning_curves, make_ranking, make_trials
 from sentiment.search.study.history import StudyHistory, TrialHistory

@@ -30,7 +30,7 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from sentiment.errors import RunPruned, SentimentError
-from sentiment.report.compare.groups import keep_finished
+from sentiment.report.compare.comparison import keep_finished
 from sentiment.report.record.store import collect_part, read_parts, store_part
 from sentiment.report.sweep.best import choose_best
 from sentiment.report.sweep.collect import collect_parent, collect_sweep

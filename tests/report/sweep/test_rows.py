@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from sentiment.report.compare.groups import split_runs
+from sentiment.report.compare.comparison import split_runs
 from sentiment.report.draw.table import write_table
 from sentiment.report.sweep.charts.trials import group_by_settings
 from sentiment.report.sweep.collect import collect_records

@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sentiment.errors import SentimentError
-from sentiment.report.sweep import live
-from sentiment.report.sweep.live import LivePage
-from sentiment.report.sweep.server import LiveServer
+from sentiment.report.sweep.server import LivePage, LiveServer
 from sentiment.tracking.result_file import write_result
 
 
@@ -35,8 +33,8 @@ def asked():
 
 @pytest.fixture
 def server(sweep_dir, asked, monkeypatch):
-    monkeypatch.setattr(live, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(live, "SHARE", 1e9)
+    monkeypatch.setattr("sentiment.report.sweep.server.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("sentiment.report.sweep.server.SHARE", 1e9)
 
     def stop(trial):
         asked.append(trial)
@@ -91,7 +89,7 @@ def test_what_is_half_written_is_said_and_the_last_state_stays(ask, sweep_dir, m
     assert "2 trials: 2 complete" in page
     (sweep_dir / "1/result.json").write_text('{"name": "rn', encoding="utf-8")
     assert "It is left out." in ask("now")[2]
-    monkeypatch.setattr(live, "collect_sweep", lambda folder: 1 / 0)
+    monkeypatch.setattr("sentiment.report.sweep.server.collect_sweep", lambda folder: 1 / 0)
     status, _, page = ask("now")
     assert (status, "It cannot be read just now" in page) == (200, True)
     assert "1 trial: 1 complete" in page
@@ -155,7 +153,9 @@ def test_only_addresses_of_this_server_are_its_names(sweep_dir, host, name, is_o
 
 def test_importances_are_measured_anew_when_a_pruned_trial_joins_them(example_table, tmp_path, monkeypatch):
     counts = []
-    monkeypatch.setattr(live, "add_importances", lambda table: counts.append(len(table.rows)) or table)
+    monkeypatch.setattr(
+        "sentiment.report.sweep.server.add_importances", lambda table: counts.append(len(table.rows)) or table
+    )
     page = LivePage(tmp_path)
     pruned = next(row for row in example_table.rows if row.state == "pruned")
     before = replace(example_table, rows=tuple(row for row in example_table.rows if row is not pruned))

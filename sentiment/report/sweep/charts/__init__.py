@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from sentiment.report.draw.chart import Chart
 from sentiment.report.sweep.charts.axes import MOST_MARKS
-from sentiment.report.sweep.charts.costs import make_fronts
 from sentiment.report.sweep.charts.parameters import make_importances, make_pairs, make_parallel, make_slices
-from sentiment.report.sweep.charts.trials import make_curves, make_history, make_runs
+from sentiment.report.sweep.charts.trials import make_curves, make_fronts, make_history, make_runs
 from sentiment.report.sweep.table import SweepTable
 
 FAMILIES = (
