@@ -74,7 +74,7 @@ def _register(best: BestTrial, name: str | None, tracking_uri: str | None, *, fo
     from sentiment.config.home import read_portable
     from sentiment.errors import TrackingError
     from sentiment.report.sweep.best import name_model
-    from sentiment.tracking.mlflow.adoption import settle_adopted
+    from sentiment.tracking.mlflow.delivery import settle_adopted
     from sentiment.tracking.mlflow.registry import RegistryError, register_champion
 
     try:

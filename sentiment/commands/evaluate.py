@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
     if options.log and source.is_beside and options.tracking_uri is None and (absence := _explain_absence(source)):
         print(f"Not recorded: {absence}")
     elif options.log and uri is not None and source.run_id is not None:
-        from sentiment.tracking.mlflow.evaluation import record_evaluation
+        from sentiment.tracking.mlflow.registry import record_evaluation
 
         values = {name: interval.value for name, interval in evaluation.metrics.items()}
         run_id = record_evaluation(

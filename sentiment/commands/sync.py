@@ -38,8 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from sentiment.format import format_count, join_names, list_first
     from sentiment.report.sweep.closing import tell_parent_again
     from sentiment.tracking import runs as stored_runs
-    from sentiment.tracking.mlflow.adoption import settle_all_adopted
-    from sentiment.tracking.mlflow.delivery import Deliverer
+    from sentiment.tracking.mlflow.delivery import Deliverer, settle_all_adopted
     from sentiment.tracking.outbox import Outbox, find_outboxes
     from sentiment.tracking.result_file import PARENT_FILE
 

@@ -22,8 +22,8 @@ from sentiment.data.tokenizer import train_tokenizer
 from sentiment.errors import ModelFileError, RunPruned, TrackingError
 from sentiment.models.build import build_model
 from sentiment.models.bundle import Predictor, save_bundle
-from sentiment.tracking.mlflow.evaluation import record_evaluation
 from sentiment.tracking.mlflow.parent import start_sweep
+from sentiment.tracking.mlflow.registry import record_evaluation
 from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import RESULT_FILE, WORDS_TAG, read_results, write_result

@@ -21,8 +21,7 @@ from sentiment.report.sweep.closing import describe_parent
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.tracking.ending import FINISHED, Ending
 from sentiment.tracking.folder import FolderRecorder
-from sentiment.tracking.mlflow.adoption import settle_all_adopted
-from sentiment.tracking.mlflow.delivery import Deliverer
+from sentiment.tracking.mlflow.delivery import Deliverer, settle_all_adopted
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_child_records, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
