@@ -35,7 +35,7 @@ from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.cores import count_cores
 from sentiment.flat import flatten
-from sentiment.search.frozen import FrozenRepository
+from sentiment.search.application import FrozenRepository
 
 register_resolvers()
 

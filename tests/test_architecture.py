@@ -51,9 +51,8 @@ BASE = [
 
 ROOMS = {
     "search": [
-        "budget", "storage", "options", "application", "frozen", "space", "composer", "study", "workers",
-        "progress", "live_table", "starts", "prior", "search", "check", "controller", "planning", "dry_run", "engine",
-        "plugin",
+        "budget", "storage", "options", "application", "space", "composer", "study", "workers", "progress",
+        "live_table", "starts", "search", "controller", "planning", "dry_run", "engine", "plugin",
     ],
     "tracking": [
         "ending", "environment", "params", "run_name", "outbox", "alive", "result_file", "parent_file", "folder",

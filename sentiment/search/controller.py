@@ -23,9 +23,8 @@ from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored.claims import ClaimedTrial
 from sentiment.search.study.stored.study import StoredStudy
 from sentiment.search.study.trial import OVER
-from sentiment.search.workers.executor import Executor, uninterrupted
+from sentiment.search.workers.executor import Executor, Patience, uninterrupted
 from sentiment.search.workers.job import Finished, Job
-from sentiment.search.workers.patience import Patience
 
 log = logging.getLogger(__name__)
 

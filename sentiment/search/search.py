@@ -1,9 +1,10 @@
-"""A search: what may be chosen, what is tried first, and how a point becomes a job."""
+"""A search: what may be chosen, what is tried first, what ends trials early, and how a point becomes a job."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,28 +22,29 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.pruners import BasePruner
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial
 
 from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten
-from sentiment.private import BASIC_LAUNCHER, get_storage, get_trial_id
-from sentiment.search import prior
+from sentiment.private import BASIC_LAUNCHER, construct, get_storage, get_trial_id
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.composer import Composer, SharedSettings
 from sentiment.search.options import StudyOptions
-from sentiment.search.pruners import build_pruner
 from sentiment.search.space.constraints import Validity, make_validity
 from sentiment.search.space.parameters import LabelledPoint, Parameter, Point, Space, name_key, write_value
 from sentiment.search.space.points import OWN_KEY, Key, PointReader
 from sentiment.search.space.reading import read_space
 from sentiment.search.space.sampling import FreshSampler, build_sampler
-from sentiment.search.starts import DEFAULTS, StartFinder, read_other_study
+from sentiment.search.starts import DEFAULTS, PRIOR_KEY, StartFinder, list_prior_trials, read_other_study
 from sentiment.search.storage.address import read_address
 from sentiment.search.study.definition import LIMIT_KEY, Definition
 from sentiment.search.study.limits import check_limits
 from sentiment.search.study.outcome import RepeatPlan
+from sentiment.search.study.population import PopulationPruner
+from sentiment.search.study.promotion import PromotionPruner
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ NO_PRUNER = "optuna.pruners.NopPruner"
 
 CustomSpace = Callable[[DictConfig, optuna.Trial], None]
 """An application's own search space: draws further parameters of a trial."""
+
+SCHEDULERS = [f"{kind.__module__}.{kind.__qualname__}" for kind in (PromotionPruner, PopulationPruner)]
 
 
 def _check_number(options: StudyOptions, grid: Mapping[Key, Point] | None) -> None:
@@ -213,8 +217,8 @@ class Search:
         if self.options.prior is None:
             return []
         remedy = "name a study beside this one, or the path of its folder"
-        history = read_other_study(self.options.prior, self.study_dir, self.working_dir, prior.KEY, remedy)
-        trials = prior.list_trials(history, space, is_valid, self.settings.read, self.options)
+        history = read_other_study(self.options.prior, self.study_dir, self.working_dir, PRIOR_KEY, remedy)
+        trials = list_prior_trials(history, space, is_valid, self.settings.read, self.options)
         if space is not self.space:  # once, when the study has begun
             log.info("The sampler learns from %d trials of %s.", len(trials), history.name)
         return trials
@@ -333,6 +337,26 @@ class Search:
             keys = {f"{name}.{key}": str(value) for key, value in flatten(part or {}).items()}
             found |= {name: keys.pop(f"{name}._target_", NO_PRUNER), **keys}
         return {key: text for key, text in found.items() if not key.endswith(".seed")}
+
+
+def build_pruner(config: Mapping[str, Any] | None) -> BasePruner:
+    """Build the pruner of ``hydra.sweeper.pruner``; None prunes nothing.
+
+    Raises:
+        ConfigError: It cannot be built with these values.
+    """
+    if config is None:
+        return NopPruner()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # people chose it
+            pruner = construct(config, ("optuna.pruners.*", *SCHEDULERS))
+    except (InstantiationException, ValueError, TypeError) as error:
+        problem = " ".join(str(error.__cause__ or error).split())
+        remedy = "see its keys and their values: docs/configuration/search.md"
+        raise ConfigError([Fault("hydra.sweeper.pruner", f"cannot be built: {problem}", remedy)]) from error
+    assert isinstance(pruner, BasePruner), f"hydra.sweeper.pruner gives {pruner!r}"
+    return pruner
 
 
 def _choose_name(parameter: Parameter, names: dict[str, str]) -> str:

@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from sentiment.search.application import freeze
 from sentiment.search.composer import Composer
-from sentiment.search.frozen import freeze
 
 TOY = Path(__file__).parent / "toy" / "conf"
 

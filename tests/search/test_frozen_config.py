@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-from sentiment.search.frozen import freeze, freeze_loader
+from sentiment.search.application import freeze, freeze_loader
 
 pytestmark = pytest.mark.usefixtures("_composed_anew")
 

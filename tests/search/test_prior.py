@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from sentiment.search import prior
+from sentiment.search import starts
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space.seen import _level
 from sentiment.search.study.current import current_trial
@@ -162,7 +162,7 @@ def test_what_earlier_trials_described_is_held_against_the_limits_of_the_study_t
     learnt = ("hydra.sweeper.prior=first", "hydra.sweeper.n_trials=2")
     options = [*SPACE, *learnt, "hydra/sweeper/sampler=gp", "hydra.sweeper.sampler.n_startup_trials=2"]
     shown = []
-    monkeypatch.setattr(prior, "create_trial", lambda **told: shown.append(create_trial(**told)) or shown[-1])
+    monkeypatch.setattr(starts, "create_trial", lambda **told: shown.append(create_trial(**told)) or shown[-1])
     second = study("second", *options, "hydra.sweeper.limits={size: 1, depth: 2}", task=describe_size)
     assert [trial.state for trial in second.trials] == [TrialState.COMPLETE] * 2
     assert {trial.value for trial in shown} == {trial.value for trial in first.trials}, "what breaks a limit, too"

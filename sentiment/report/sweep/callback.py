@@ -32,7 +32,7 @@ from sentiment.report.sweep.closing import (
     passing_over,
     tell_parent,
 )
-from sentiment.search.frozen import freeze_loader
+from sentiment.search.application import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive, is_alive
 from sentiment.tracking.ending import FINISHED, Ending, ending_of

@@ -14,8 +14,7 @@ from rich.text import Text
 from sentiment.format import format_bytes, format_count, format_duration, format_number
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
-from sentiment.search.dry_run.estimate import Expectation, expect, probe_search
-from sentiment.search.dry_run.left import Left, find_left
+from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, probe_search
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.planning import read_epochs
 from sentiment.search.search import Search

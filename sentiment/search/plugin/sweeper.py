@@ -136,7 +136,7 @@ def list_search_points(
     """
     from sentiment.search.composer import Composer
     from sentiment.search.options import read_options, require_parts
-    from sentiment.search.pruners import build_pruner
+    from sentiment.search.search import build_pruner
     from sentiment.search.space.constraints import make_validity
     from sentiment.search.space.corners import list_checked
     from sentiment.search.space.reading import read_space  # Optuna takes its time, which other commands save

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 JOURNAL_NAME = "journal.log"
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
-"""The servers whose locks are known here (see `sentiment.search.storage.lock`), and where they listen unless told."""
+"""The servers whose locks are known (see `sentiment.search.storage.opening`), and where they listen unless told."""
 
 WRITABLE = "make the file and its folder writable, or name another storage"
 USER = "check the user and the password in the URL, and that the user may open this database"

@@ -1,19 +1,24 @@
-"""Opening a study's storage: a journal file in its folder, another journal, an SQLite file or a server."""
+"""Opening a study's storage, and locking it between the processes that claim its trials, on any machine that shares it.
+
+It is a journal file in the study's folder, another journal, an SQLite file or a server.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import sqlite3
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -21,13 +26,14 @@ from optuna.storages.journal import JournalFileBackend
 
 from sentiment.private import make_journal_lock
 from sentiment.search.storage.address import (
+    Address,
     StorageError,
+    explain_held_lock,
     explaining_damage,
     explaining_version,
     read_address,
     storage_errors,
 )
-from sentiment.search.storage.lock import hold_lock
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +44,8 @@ GRACE_SECONDS = 10
 """After this time without an append, the link that a killed process left behind is removed from a journal."""
 
 BLOCK_BYTES = 65536
+
+LOCK_POLL_SECONDS = 0.005
 
 
 def open_storage(url: str | None, study_dir: Path) -> BaseStorage:
@@ -75,6 +83,49 @@ def close_storage(storage: BaseStorage) -> None:
     if isinstance(storage, RDBStorage):
         storage.remove_session()
         storage.engine.dispose()
+
+
+def hold_lock(
+    address: Address, purpose: str, timeout_seconds: float = 120, *, is_once: bool = False
+) -> AbstractContextManager[None]:
+    """Exclude every other process and thread that locks the same storage for the same purpose; not reentrant.
+
+    The kernel releases a file's lock, and the server a session's lock, when the holder dies however it dies, so
+    no lock is ever left behind and none has to be guessed stale. On a shared folder this needs a file system
+    that passes locks on between machines (NFS 4 does).
+
+    Args:
+        address: The storage.
+        purpose: What is locked of it.
+        timeout_seconds: Longest wait.
+        is_once: Do not keep a server's session for the next time: a server has few, and there may be many jobs.
+
+    Raises:
+        StorageError: If the wait was in vain, or the lock cannot be taken or was lost.
+    """
+    if address.path is not None:
+        return _hold_file_lock(address.path, purpose, timeout_seconds)
+    from sentiment.search.storage.server_lock import hold_server_lock  # SQLAlchemy: a third of a worker's start
+
+    return hold_server_lock(address, purpose, timeout_seconds, is_once=is_once)
+
+
+@contextmanager
+def _hold_file_lock(path: Path, purpose: str, timeout_seconds: float) -> Iterator[None]:
+    # `.lock` alone is the name of Optuna's own lock of a journal.
+    lock_path = path.with_name(f"{path.name}.{hashlib.sha256(purpose.encode()).hexdigest()[:8]}.claim")
+    # The soft lock that filelock would fall back to survives its holder, so none at all is better.
+    lock = FileLock(lock_path, fallback_to_soft=False)
+    with storage_errors(f"Locking {lock_path}"):
+        try:
+            lock.acquire(timeout=timeout_seconds, poll_interval=LOCK_POLL_SECONDS)
+        except Timeout as error:
+            holder = f"a stopped or stalled process; `fuser {lock_path}` names it"
+            raise explain_held_lock(str(lock_path), timeout_seconds, holder) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check_writable(path: Path) -> None:

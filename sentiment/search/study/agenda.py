@@ -16,12 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.budget import UNLIMITED, Spending
 from sentiment.search.space.grid import list_values
 from sentiment.search.space.points import REPLACES_KEY, Changes, PointReader, TakenPoints, make_key
+from sentiment.search.study.definition import Searched
 from sentiment.search.study.limits import choose_best
 from sentiment.search.study.outcome import name_state, read_repeats
 from sentiment.search.study.population import find_copied, find_origin
-from sentiment.search.study.rungs import count_steps
-from sentiment.search.study.scheduler import Scheduler, Swap
-from sentiment.search.study.searched import Searched
+from sentiment.search.study.rungs import Scheduler, Swap, count_steps
 from sentiment.search.study.spending import count_committed, count_jobs
 from sentiment.search.study.trial import ATTEMPT_KEY
 

@@ -1,7 +1,8 @@
-"""What a study is about: its space and its fixed settings, so that nobody goes on with another study by mistake.
+"""What a study is about, so that nobody goes on with another study by mistake; and what it has to know of its search.
 
-The space and its constraints may change: the trials that are points of the new space count, and its points that no
-trial has are run. Another sampler or pruner is logged. Any other change is refused, or needs ``allow_changes``.
+Its space and its fixed settings define it. The space and its constraints may change: the trials that are points of the
+new space count, and its points that no trial has are run. Another sampler or pruner is logged. Any other change is
+refused, or needs ``allow_changes``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 
 from sentiment.errors import SentimentError
 from sentiment.flat import is_within
 from sentiment.format import join_names, list_first
-from sentiment.search.space.parameters import name_key
+from sentiment.search.options import StudyOptions
+from sentiment.search.space.constraints import Validity
+from sentiment.search.space.parameters import LabelledPoint, Point, name_key
+from sentiment.search.space.points import Key, PointReader
+from sentiment.search.study.outcome import RepeatPlan
 
 LIMIT_KEY = "hydra.sweeper.limits."
 
@@ -115,6 +125,53 @@ class Definition:
         keys = {key for table in tables.values() for key in table if key != group}  # one may set nothing at all
         same = [option for option, table in tables.items() if all(table.get(key) == settings.get(key) for key in keys)]
         return same[0] if keys and same else None
+
+
+class Searched(Protocol):
+    """What a stored study has to know of its search; see `sentiment.search.search.Search`."""
+
+    @property
+    def options(self) -> StudyOptions: ...  # noqa: D102
+
+    @property
+    def sampler(self) -> BaseSampler: ...  # noqa: D102
+
+    @property
+    def pruner(self) -> BasePruner: ...  # noqa: D102
+
+    @property
+    def total(self) -> int: ...  # noqa: D102
+
+    @property
+    def repeats(self) -> RepeatPlan: ...  # noqa: D102
+
+    @property
+    def study_dir(self) -> Path: ...  # noqa: D102
+
+    @property
+    def reader(self) -> PointReader: ...  # noqa: D102
+
+    @property
+    def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
+
+    @property
+    def is_valid(self) -> Validity: ...  # noqa: D102
+
+    def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+class GrowingSearch(Searched, Protocol):
+    """A search that may have changed since its study was stored."""
+
+    def describe(self) -> Definition: ...  # noqa: D102
+
+    def list_starts(self) -> Sequence[LabelledPoint]: ...  # noqa: D102
+
+    def read_definition(self, content: Mapping[str, Any]) -> Definition: ...  # noqa: D102
+
+    def find_names(self, known: Mapping[str, str]) -> dict[str, str]: ...  # noqa: D102
+
+    def continue_from(self, definition: Definition) -> GrowingSearch: ...  # noqa: D102
 
 
 def compare(

@@ -50,7 +50,7 @@ from sentiment.search.study.outcome import (
 )
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.spending import BUDGET_KEY, Meter
-from sentiment.search.study.stored.conclusion import settle_ended
+from sentiment.search.study.stored.endings import settle_ended
 from sentiment.search.study.stored.store import DEFINITION_KEY, list_commands
 from sentiment.search.study.trial import JOB_KEY
 

@@ -20,8 +20,7 @@ from optuna.trial import FrozenTrial
 from sentiment.flat import is_within
 from sentiment.search.space.parameters import name_key
 from sentiment.search.study.outcome import is_paused
-from sentiment.search.study.rungs import count_steps, rank_rung
-from sentiment.search.study.scheduler import Scheduler, Swap
+from sentiment.search.study.rungs import Scheduler, Swap, count_steps, rank_rung
 
 CONTINUES_KEY = "study:continues"
 """System attribute of a copy: the `trial` it goes on from, after how many `steps`, and in the `place_of` which."""

@@ -21,8 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.search.space.points import TARGET_KEY
 from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused
-from sentiment.search.study.rungs import RungOrder, count_steps, find_costs, rank_rung
-from sentiment.search.study.scheduler import Scheduler, is_promoted
+from sentiment.search.study.rungs import RungOrder, Scheduler, count_steps, find_costs, is_promoted, rank_rung
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from sentiment.search.space.points import TARGET_KEY, Changes, PointReader
 from sentiment.search.study.limits import keeps_limits
 from sentiment.search.study.outcome import is_paused, read_outcomes_of, read_repeats
 from sentiment.search.study.population import count_inherited
-from sentiment.search.study.rungs import count_steps
-from sentiment.search.study.scheduler import Scheduler, is_promoted
+from sentiment.search.study.rungs import Scheduler, count_steps, is_promoted
 from sentiment.search.study.trial import ATTEMPT_KEY, PROGRESS_KEY, read_ahead_seconds, read_seconds, read_share
 
 BUDGET_KEY = "study:budget"

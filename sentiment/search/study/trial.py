@@ -29,8 +29,7 @@ from sentiment.format import format_count
 from sentiment.private import get_storage, is_patience_alone, settle_resources
 from sentiment.search.storage.address import read_address
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat, Lease, Watch
-from sentiment.search.storage.lock import hold_lock
-from sentiment.search.storage.opening import load_study, open_storage
+from sentiment.search.storage.opening import hold_lock, load_study, open_storage
 from sentiment.search.study.current import JobTrial
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, is_paused, read_outcomes_of, write_described
 from sentiment.search.study.population import find_origin

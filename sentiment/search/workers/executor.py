@@ -1,18 +1,23 @@
-"""Executors run jobs: their interface, the one in the study's own process, and a hand-over that no signal breaks."""
+"""Executors run jobs: their interface, the one in the study's own process, and what those who wait for jobs need.
+
+That is a judge of how long a job may take, and a hand-over that no signal breaks.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
 
 from hydra.errors import CompactHydraException
 
 from sentiment.errors import SentimentError
+from sentiment.format import format_duration
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,6 +92,44 @@ class InProcess:
         stopped = self.running
         self._job = None
         return stopped
+
+
+@dataclass
+class Patience:
+    """Judges the jobs of a command by the clock of the process that waits for them."""
+
+    timeout_seconds: float | None = None  # longest time of a job; None: any
+    progress_seconds: float | None = None  # longest time without a sign of progress; None: any
+    _began: dict[int, float] = field(default_factory=dict)
+    _signs: dict[int, tuple[Hashable, float]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.timeout_seconds is not None or self.progress_seconds is not None
+
+    def judge(self, number: int, sign: Hashable, now_seconds: float, earlier_seconds: float = 0.0) -> str | None:
+        """Return why a job is to be ended; None: it may go on.
+
+        Args:
+            number: The job's number.
+            sign: Changes whenever the job gets on.
+            now_seconds: The time by `time.monotonic`.
+            earlier_seconds: How long the job ran in earlier attempts; looked at when the job is new.
+        """
+        began = self._began.setdefault(number, now_seconds - earlier_seconds)
+        known, since = self._signs.get(number, (None, now_seconds))
+        if known != sign:
+            since = now_seconds
+        self._signs[number] = (sign, since)
+        if self.timeout_seconds is not None and now_seconds - began >= self.timeout_seconds:
+            return f"it took longer than trial_timeout={format_duration(self.timeout_seconds)}"
+        if self.progress_seconds is not None and now_seconds - since >= self.progress_seconds:
+            return f"it did not get on for progress_timeout={format_duration(self.progress_seconds)}"
+        return None
+
+    def forget(self, number: int) -> None:
+        """Take a job off, which has ended."""
+        self._began.pop(number, None)
+        self._signs.pop(number, None)
 
 
 @contextmanager

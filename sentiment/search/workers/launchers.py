@@ -1,32 +1,48 @@
 """Jobs under Hydra's launchers (joblib, Ray, submitit, Slurm), without their batches.
 
 `Launcher.launch` blocks until all jobs of a call are done. So every call here is one job, and as many calls are in
-flight as the study has jobs, each in a thread that does nothing but wait.
+flight as the study has jobs, each in a thread that does nothing but wait. To a Ray cluster a command connects once, and
+checks that it can run the jobs.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import os
 import queue
+import signal
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sentiment.errors import REASON_LENGTH
 from sentiment.search.study.outcome import failed
-from sentiment.search.workers import ray_cluster, slurm
+from sentiment.search.workers import slurm
 from sentiment.search.workers.executor import LauncherError
 from sentiment.search.workers.job import Finished, Job, JobRunner
 
 log = logging.getLogger(__name__)
 
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+
+RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+
+OOM_RETRIES = "RAY_task_oom_retries"
+"""Environment variable of Ray: how often a job is started again that its memory monitor has killed; for ever unless
+set, so that a job too large for every node would never end."""
+
+UNCHECKED = ("label_selector", "scheduling_strategy")
+"""Options of Ray for which a job may wait for ever."""
+
+USUAL_ATTEMPTS = 3
+"""Starts of such a job where `hydra.sweeper.max_attempts` does not say how many: it is a study's."""
 
 LOST = {
     "TerminatedWorkerError",  # joblib
@@ -66,7 +82,7 @@ class Launches:
         self._study = runner.config
         folder = str(Path(self._study.hydra.runtime.cwd) / str(self._study.hydra.sweep.dir))
         self._context.config_loader = _LockedLoader(runner.context.config_loader, folder)  # type: ignore[assignment]
-        self._is_ray = self._study.hydra.launcher._target_ == ray_cluster.RAY
+        self._is_ray = self._study.hydra.launcher._target_ == RAY
         self._is_joblib = self._study.hydra.launcher._target_ == JOBLIB
         self._ended: queue.SimpleQueue[Finished] = queue.SimpleQueue()
         self._running: dict[int, Job] = {}
@@ -115,7 +131,7 @@ class Launches:
         elif not self._running:
             return []
         elif self._is_ray:
-            ray_cluster.leave()
+            leave_ray()
         else:
             log.info("%d jobs are left to the launcher; the same command takes their results.", len(self._running))
             return []
@@ -125,7 +141,7 @@ class Launches:
 
     def _tell_of_shortage(self) -> None:
         """Say when the nodes that could run the jobs are gone: Ray waits for new ones, for ever if need be."""
-        known, self._shortage = self._shortage, ray_cluster.find_shortage(self._study) if self._is_ray else None
+        known, self._shortage = self._shortage, find_shortage(self._study) if self._is_ray else None
         if self._shortage not in (None, known):
             log.warning(
                 "No node of the Ray cluster can run a job any more. %s They wait until one joins; Ctrl-C keeps what "
@@ -176,10 +192,85 @@ def prepare(config: DictConfig) -> None:
             "leave it at 1; a run on several devices starts its own processes: "
             "trainer.devices=2 hydra.launcher.gpus_per_node=2",
         )
-    if config.hydra.launcher._target_ == ray_cluster.RAY:
-        ray_cluster.connect(config)
+    if config.hydra.launcher._target_ == RAY:
+        connect_ray(config)
     elif config.hydra.launcher._target_ == slurm.SLURM:
         slurm.prepare()
+
+
+def connect_ray(config: DictConfig) -> None:
+    """Connect to Ray once, before the launcher's threads would all do it: two at once end the process.
+
+    Args:
+        config: The configuration of the sweep.
+
+    Raises:
+        LauncherError: The cluster cannot be reached, or none of its nodes has what a job asks for: Ray would wait.
+    """
+    attempts = OmegaConf.select(config, "hydra.sweeper.max_attempts") or USUAL_ATTEMPTS
+    os.environ.setdefault(OOM_RETRIES, str(attempts - 1))  # Ray reads it while it is imported
+    import ray
+
+    if not ray.is_initialized():
+        settings: Any = OmegaConf.to_container(config.hydra.launcher.ray.init, resolve=True)
+        on_terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(**settings)
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise LauncherError(
+                f"Ray cannot be started or reached with hydra.launcher.ray.init={settings}: {error}",
+                "look with `ray status` whether the cluster runs; hydra.launcher.ray.init.address=auto finds the "
+                "one on this machine, and without an address Ray starts one for this command. A cluster that wants a "
+                "token (InvalidAuthToken) gets it with RAY_AUTH_MODE=token in the environment",
+            ) from error
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray takes it over, and would change how the command ends
+    shortage = find_shortage(config)
+    if shortage is not None:
+        leave_ray()
+        raise LauncherError(
+            f"No node of the Ray cluster can run a job. {shortage}",
+            "ask for less with hydra.launcher.ray.remote.num_cpus, num_gpus and resources, or first start a node "
+            "that has it: ray start --address=HOST:PORT --num-cpus=... --num-gpus=...",
+        )
+    for option in UNCHECKED:
+        if OmegaConf.select(config, f"hydra.launcher.ray.remote.{option}"):
+            log.warning("Whether a node has what hydra.launcher.ray.remote.%s asks for is not checked.", option)
+
+
+def find_shortage(config: DictConfig) -> str | None:
+    """Return why no node that is there now can ever run a job, however long it waits; None where one can."""
+    import ray
+
+    remote: Any = OmegaConf.to_container(config.hydra.launcher.ray.remote, resolve=True)
+    list_nodes: Any = ray.nodes  # it has no types
+    return describe_shortage(remote, [node["Resources"] for node in list_nodes() if node["Alive"]])
+
+
+def describe_shortage(remote: Mapping[str, Any], nodes: Sequence[Mapping[str, float]]) -> str | None:
+    """Return what a job asks for and what the nodes have, where none has all of it; None where one has.
+
+    Args:
+        remote: What `hydra.launcher.ray.remote` says.
+        nodes: All resources of each node, free or not, by Ray's names.
+    """
+    cpus = remote.get("num_cpus")
+    all_kinds = {"CPU": 1 if cpus is None else cpus, "GPU": remote.get("num_gpus"), "memory": remote.get("memory")}
+    all_kinds |= remote.get("resources") or {}
+    if remote.get("accelerator_type"):
+        all_kinds[f"accelerator_type:{remote['accelerator_type']}"] = 0.001  # as Ray does
+    asked = {name: float(amount) for name, amount in all_kinds.items() if amount}
+    if any(all(node.get(name, 0) >= amount for name, amount in asked.items()) for node in nodes):
+        return None
+    have = [_write_resources({name: node.get(name, 0) for name in asked}) for node in nodes]
+    there = "; ".join(have) or "nothing, there are none"
+    return f"A job asks for {_write_resources(asked)}; of that the nodes have: {there}."
+
+
+def leave_ray() -> None:
+    """Disconnect, which ends this command's jobs; left to the end of the process, it would end with another code."""
+    import ray
+
+    ray.shutdown()
 
 
 def _end_joblib() -> None:
@@ -210,3 +301,7 @@ class _LockedLoader:
         if name == "_loader":  # while it is unpickled, before it has its attributes
             raise AttributeError(name)
         return getattr(self._loader, name)
+
+
+def _write_resources(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {amount:g}" for name, amount in resources.items())

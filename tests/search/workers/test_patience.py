@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentiment.search.workers.patience import Patience
+from sentiment.search.workers.executor import Patience
 
 
 def test_without_limits_nothing_is_ended():

@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.search.study.trial import JOB_KEY
-from sentiment.search.workers.ray_cluster import describe_shortage
+from sentiment.search.workers.launchers import describe_shortage
 from tests.search.faults.conftest import PROMOTION, ToyStudy
 from tests.search.faults.conftest import is_one_screen as is_one_screen
 from tests.search.faults.conftest import study as study

@@ -20,11 +20,10 @@ from sentiment.private import get_storage, get_study_id, get_trial_id
 from sentiment.search.space.points import REPLACES_KEY, TARGET_KEY
 from sentiment.search.space.sampling import derive_seed
 from sentiment.search.study.agenda import Agenda, Step
+from sentiment.search.study.definition import Searched
 from sentiment.search.study.outcome import Outcome, read_outcomes_of
 from sentiment.search.study.population import CONTINUES_KEY, PopulationPruner, count_inherited, find_origin
-from sentiment.search.study.rungs import VALUES_KEY, count_steps
-from sentiment.search.study.scheduler import NO_RUNG, Scheduler, Swap
-from sentiment.search.study.searched import Searched
+from sentiment.search.study.rungs import NO_RUNG, VALUES_KEY, Scheduler, Swap, count_steps
 from sentiment.search.study.stored.endings import end, give_up, take_over_dead
 from sentiment.search.study.stored.store import COMMIT_KEY, START_KEY, TrialStore
 from sentiment.search.study.trial import JOB_KEY, OVER, OWNER_KEY, STOP_KEY

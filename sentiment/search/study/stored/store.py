@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.private import get_study_id
 from sentiment.search.storage.lease import Lease, Watch, looks_alive
-from sentiment.search.study.searched import Searched
+from sentiment.search.study.definition import Searched
 from sentiment.search.study.trial import OWNER_KEY, STOP_KEY, find_job, hold_study
 
 CONTROLLER_KEY = "study:controller:{id}"
