@@ -33,8 +33,8 @@ from omegaconf import DictConfig
 
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
-from sentiment.cores import count_cores
 from sentiment.flat import flatten
+from sentiment.process import count_cores
 from sentiment.search.application import FrozenRepository
 
 register_resolvers()

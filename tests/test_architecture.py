@@ -32,7 +32,6 @@ FLOW = [
 
 BASE = [
     "private",
-    "cores",
     "process",
     "format",
     "errors",
@@ -44,7 +43,6 @@ BASE = [
     "flat",
     "composing",
     "nearest",
-    "once",
     "scratch",
 ]
 """Modules that know nothing of the project but those before them, and that everything may import."""

@@ -1,4 +1,6 @@
-"""What a process's libraries keep for themselves: cores while threads wait, and memory that was freed."""
+"""What a process may use of the machine, and what its libraries keep for themselves: cores, and freed memory."""
+
+from __future__ import annotations
 
 import math
 import os
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiment import process
 from sentiment.process import COLLECTED_AFTER
 
 SET_HERE = ("OMP_", "GOMP_", "MALLOC_", "THP_")
@@ -75,3 +78,58 @@ print((resident() - before) // 2**20)
 def test_freed_tensors_leave_the_process():
     assert int(run(HOLES).stdout) < 100, "holes remain where tensors were: memory grows with every new length of texts"
     assert int(run(HOLES, MALLOC_MMAP_THRESHOLD_=str(2**25)).stdout) > 100, "this test cannot fail here"
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Pretend eight cores and no control group; return the root of those to come."""
+    monkeypatch.setattr(process.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(process, "CGROUPS", tmp_path)
+    monkeypatch.setattr(process, "OWN_CGROUP", tmp_path / "own")
+    return tmp_path
+
+
+def write(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+V1 = "4:memory:/job\n2:cpu,cpuacct:/slurm/job\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({}, 8),
+        ({"own": "0::/\n"}, 8),
+        ({"own": "0::/\n", "cpu.max": "max 100000\n"}, 8),
+        ({"own": "0::/\n", "cpu.max": "150000 100000\n"}, 2),  # a container, of one and a half cores
+        ({"own": "0::/\n", "cpu.max": "10000 100000\n"}, 1),
+        ({"own": "0::/a/b\n", "a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),  # set around its own
+        ({"own": "0::/a/b\n", "a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        ({"own": "0::/gone/group\n", "cpu.max": "400000 100000"}, 4),  # a container that sees the host's path
+        ({"own": "0::/\n", "cpu.max": "6400000 100000\n"}, 8),
+        ({"own": V1, "cpu,cpuacct/slurm/job/cpu.cfs_quota_us": "200000",
+          "cpu,cpuacct/slurm/job/cpu.cfs_period_us": "50000"}, 4),
+        ({"own": V1, "cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)  # fmt: skip
+def test_a_quota_counts_as_so_many_cores(machine, files, count):
+    write(machine, files)
+    assert process.count_cores() == count
+
+
+def test_a_busy_machine_is_told(machine, monkeypatch):
+    monkeypatch.setattr(process.os, "getloadavg", lambda: (15.9, 0, 0))
+    assert process.describe_load() is None
+    monkeypatch.setattr(process.os, "getloadavg", lambda: (24.0, 0, 0))
+    assert process.describe_load() == "the machine is busy: 24 threads want its 8 cores; this takes longer"
+
+
+def test_a_machine_that_does_not_tell_its_load_is_not_called_busy(monkeypatch):
+    def refuse():
+        raise OSError("Load averages are unobtainable")
+
+    monkeypatch.setattr(process.os, "getloadavg", refuse)
+    assert process.describe_load() is None

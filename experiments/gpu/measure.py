@@ -45,7 +45,7 @@ from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
 from sentiment.format import format_bytes
 from sentiment.search.workers.slots import list_devices
-from sentiment.training.reporter import Reporter
+from sentiment.training.result import Reporter
 from sentiment.training.run import train_and_test
 
 TARGET = 0.885

@@ -28,7 +28,7 @@ import numpy
 from results import RESULTS, describe, keep
 
 from sentiment.config.home import PROJECT_DIR
-from sentiment.cores import count_cores
+from sentiment.process import count_cores
 
 RUNS_BESIDE = 4
 BUSY_PER_CORE = 3

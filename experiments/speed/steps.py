@@ -17,7 +17,7 @@ from sentiment.config.schema import Settings
 from sentiment.data.batching import Batch
 from sentiment.data.corpus import Corpus
 from sentiment.models.build import build_model
-from sentiment.training.optimization import build_optimizer
+from sentiment.training.module import build_optimizer
 from sentiment.training.run import build_data
 
 WARM_UP_STEPS = 3

@@ -17,7 +17,7 @@ from sentiment.paths import expand_home
 
 if TYPE_CHECKING:
     from sentiment.config.schema import DataSettings
-    from sentiment.data.labelled import LabelledReviews
+    from sentiment.data.texts import LabelledReviews
     from sentiment.tracking.model_source import ModelSource
 
 SUMMARY = "evaluate a model on labelled reviews: metrics with intervals, confusion, calibration, its worst mistakes"
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         SentimentError: The model or the reviews cannot be read, or a label is no class of the model.
     """
-    from sentiment.data.labelled import read_data_set, read_labelled_file
+    from sentiment.data.texts import read_data_set, read_labelled_file
     from sentiment.report.errors.evaluation import evaluate, print_metrics
     from sentiment.report.errors.page import write_report
     from sentiment.report.errors.summary import print_findings

@@ -16,7 +16,7 @@ from sentiment.config.schema import Settings
 from sentiment.errors import ConfigError
 from sentiment.format import is_share
 from sentiment.search.study.current import RunningTrial
-from sentiment.training.reporter import PROGRESS_SECONDS, Reporter
+from sentiment.training.result import PROGRESS_SECONDS, Reporter
 
 if TYPE_CHECKING:
     from sentiment.data.corpus import Corpus

@@ -121,8 +121,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.tracking.result_file import CONTINUES_TAG, LAST_CHECKPOINT, REPEAT_TAG, TRIAL_TAG
     from sentiment.training.device import name_device
     from sentiment.training.replicas import train_on_devices
-    from sentiment.training.reporter import Reporters
-    from sentiment.training.result import CHECKPOINTS, LONGER_FILE, describe_outcome
+    from sentiment.training.result import CHECKPOINTS, LONGER_FILE, Reporters, describe_outcome
     from sentiment.training.resume import forget_attempts
 
     settings = run.settings

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sentiment.errors import ConfigError, Fault
-from sentiment.models.convolution import ConvolutionFront
-from sentiment.models.embedding import TokenEmbedding
-from sentiment.models.naive_bayes import NaiveBayesFeatures, assign_folds
+from sentiment.models.embedding import ConvolutionFront, TokenEmbedding
+from sentiment.models.ngram import NaiveBayesFeatures, assign_folds
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
 

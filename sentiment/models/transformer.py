@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sentiment.models.attention import SelfAttention, attention_weights
-from sentiment.models.convolution import ConvolutionFront
-from sentiment.models.embedding import INITIAL_DEVIATION, TokenEmbedding
-from sentiment.models.naive_bayes import NaiveBayesFeatures, assign_folds
+from sentiment.models.embedding import INITIAL_DEVIATION, ConvolutionFront, TokenEmbedding
+from sentiment.models.ngram import NaiveBayesFeatures, assign_folds
 from sentiment.models.padding import as_mask
 from sentiment.models.pooling import build_pooling
 

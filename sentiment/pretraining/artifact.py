@@ -22,10 +22,10 @@ import safetensors.torch
 from torch import Tensor
 
 from sentiment.atomic import write_bytes
+from sentiment.data.cache import DamagedError, read_or_build
 from sentiment.errors import ModelFileError, explaining
 from sentiment.format import format_duration
 from sentiment.json_file import read_dataclass, write_json
-from sentiment.once import DamagedError, read_or_build
 from sentiment.tracking.ending import FINAL
 from sentiment.tracking.result_file import RESULT_FILE, read_result
 from sentiment.training.result import CHECKPOINTS

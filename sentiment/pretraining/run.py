@@ -32,11 +32,9 @@ from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import FINGERPRINT_TAG, WORDS_TAG, read_result_of
 from sentiment.training.device import name_device
-from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.lightning_setup import epochs_done, lightning_setup
 from sentiment.training.metrics import UndefinedObjectiveError
-from sentiment.training.reporter import PROGRESS_SECONDS, Reporter, Reporters
-from sentiment.training.reporting import epochs_done
-from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, PROGRESS_SECONDS, Reporter, Reporters, RunResult
 from sentiment.training.resume import LAST_FILE, Identity, LastCheckpoint
 from sentiment.training.run import (
     build_data,

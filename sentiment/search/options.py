@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
-from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
+from sentiment.process import count_cores
 from sentiment.search.budget import Budget, read_duration
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS
 

@@ -19,8 +19,7 @@ from sentiment.tracking.ending import FINISHED, Ending, Status, ending_of
 from sentiment.tracking.folder import FolderRecorder
 from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import TRAINED_ON_TAG, amend_result, read_result_of
-from sentiment.training.reporter import Reporters
-from sentiment.training.result import CHECKPOINTS, RunResult
+from sentiment.training.result import CHECKPOINTS, Reporters, RunResult
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class Recorder(Protocol):
         """Take tags that are known only once data is read, e.g. ``data.fingerprint`` and ``device``."""
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Take training metrics; see `sentiment.training.reporter.Reporter`, as for the next two."""
+        """Take training metrics; see `sentiment.training.result.Reporter`, as for the next two."""
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Take validation metrics."""

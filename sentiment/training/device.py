@@ -1,19 +1,37 @@
-"""Which device a run takes."""
+"""The device of a run: which one it takes, how it tells that its memory is full, how long it takes for one review."""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from statistics import median
 
 import torch
+from torch import nn
 
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
-from sentiment.cores import count_cores
-from sentiment.errors import SentimentError
+from sentiment.errors import OutOfMemoryError, SentimentError, describe_failure
+from sentiment.process import count_cores
+
+log = logging.getLogger(__name__)
 
 DEFAULT_THREADS = min(torch.get_num_threads(), count_cores())
 """torch's own choice within what this process may use. Restored by runs that set none: jobs share the process."""
+
+WARM_UP_PASSES = 5
+MEASURED_PASSES = 30
+
+BUDGET_SECONDS = 0.6
+"""Every run measures itself, so it stops after this time: a slow network shows its pace in few passes."""
+
+LEAST_PASSES = 4
+"""Passes that are made whatever they take."""
 
 
 class DeviceError(SentimentError):
@@ -107,3 +125,68 @@ def require_nodes(trainer: TrainerSettings) -> None:
             f"sbatch --nodes={trainer.nodes} --ntasks-per-node={trainer.devices} --wrap='python run.py ...', or "
             "stay on one machine: trainer.nodes=1",
         )
+
+
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Raise the memory errors of Python, CUDA and torch's host allocator as one that says what helps.
+
+    Raises:
+        OutOfMemoryError: The host or the accelerator ran out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if describe_failure(error).kind != "out_of_memory":
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "the host has none left"
+        raise OutOfMemoryError(f"Out of memory: {reason}", remedy) from error
+
+
+def measure_latency_ms(
+    network: nn.Module,
+    *,
+    tokens: int,
+    vocabulary_size: int,
+    device: torch.device,
+    precision: AbstractContextManager[None],
+    is_objective: bool = False,
+) -> float:
+    """Measure the median wall time in milliseconds of one forward pass: batch size 1, a review of full length.
+
+    It is a wall time: jobs that run beside this one on the same cores make it longer.
+
+    NaN, with a warning, where the memory is too small: perhaps no review of the data was so long, and the rest of the
+    run's result stands. Not so where it `is_objective`: a study has no use for a trial without it.
+
+    The review has T = `tokens` tokens, all ids of the vocabulary in turn. The network maps tokens (1, T) and a mask
+    (1, T) to logits; it is moved to the device and back to the CPU. The run computes in the context `precision`.
+
+    Raises:
+        OutOfMemoryError: The memory is too small for an objective.
+    """
+    review = (torch.arange(tokens) % vocabulary_size).unsqueeze(0).to(device)  # (1, T)
+    mask = torch.ones_like(review, dtype=torch.bool)  # (1, T)
+    was_training = network.training
+    network.to(device).eval()
+    milliseconds = []
+    try:
+        with memory_errors("lower data.max_tokens"), torch.inference_mode(), precision:
+            begun = time.perf_counter()
+            for passes in range(WARM_UP_PASSES + MEASURED_PASSES):
+                started = time.perf_counter()
+                if passes >= LEAST_PASSES and started - begun > BUDGET_SECONDS:
+                    break
+                network(review, mask)
+                if device.type != "cpu":  # kernels are queued: the call returns before they are done
+                    torch.accelerator.synchronize(device)
+                milliseconds.append(1000 * (time.perf_counter() - started))
+    except OutOfMemoryError as error:
+        if is_objective:
+            raise
+        log.warning("There is no time/latency_ms, of a review of %s tokens: %s", f"{tokens:,}", error)
+        return math.nan
+    finally:
+        network.cpu().train(was_training)
+    # Cut short, the first half is the warm-up.
+    return median(milliseconds[min(WARM_UP_PASSES, len(milliseconds) // 2) :])

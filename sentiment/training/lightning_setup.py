@@ -1,20 +1,29 @@
-"""How Lightning is set up while it trains: quiet, with this project's exceptions, with evenly spread validations."""
+"""How Lightning is set up while it trains: quiet, with this project's exceptions, validations and reports."""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from torch import Tensor
 
-from sentiment.errors import NonFiniteLossError, OutOfMemoryError, describe_failure
-from sentiment.training.device import DeviceError
+from sentiment.config.objective import find_direction, is_leading
+from sentiment.errors import NonFiniteLossError
+from sentiment.private import describe_epochs
+from sentiment.training.device import DeviceError, memory_errors
+from sentiment.training.module import ReviewDataModule
+from sentiment.training.result import Reporter
+
+log = logging.getLogger(__name__)
 
 MEMORY_REMEDY = (
     "lower data.batch_size, data.max_tokens, model.embedding_size or model.naive_bayes_ngrams, or use "
@@ -76,22 +85,6 @@ def lightning_setup(memory_remedy: str = MEMORY_REMEDY) -> Iterator[None]:
             raise
 
 
-@contextmanager
-def memory_errors(remedy: str) -> Iterator[None]:
-    """Raise the memory errors of Python, CUDA and torch's host allocator as one that says what helps.
-
-    Raises:
-        OutOfMemoryError: The host or the accelerator ran out of memory.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if describe_failure(error).kind != "out_of_memory":
-            raise
-        reason = str(error).splitlines()[0] if str(error) else "the host has none left"
-        raise OutOfMemoryError(f"Out of memory: {reason}", remedy) from error
-
-
 class ValidationTimes(pl.Callback):
     """Validate at evenly spread steps of every epoch, the last of which is the epoch's last step.
 
@@ -134,3 +127,123 @@ def validation_batches(batches: int, per_epoch: int) -> set[int]:
     An epoch with fewer batches than validations is validated after each batch.
     """
     return {max(1, round(index * batches / per_epoch)) for index in range(1, per_epoch + 1)}
+
+
+class ReportingCallback(pl.Callback):
+    """Report training every few steps, every step and every validation, and remember the best validation.
+
+    Args:
+        reporter: Takes the numbers.
+        every_n_steps: Steps between two reports of ``train/loss``, which is the mean over these steps.
+        objective: Metric that selects the checkpoint.
+        print_validations: Also log one line per validation, where no progress bar shows it.
+    """
+
+    def __init__(self, reporter: Reporter, *, every_n_steps: int, objective: str, print_validations: bool) -> None:
+        self.reporter = reporter
+        self.every_n_steps = every_n_steps
+        self.objective = objective
+        self.print_validations = print_validations
+        self.losses: list[Tensor] = []
+        self.rate = math.nan
+        self.best: Mapping[str, float] | None = None
+        self.best_epoch = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate of the step; at its end Lightning has set that of the next."""
+        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Collect the loss; it stays on the device until it is reported, as reading it waits for the device."""
+        self.losses.append(outputs["loss"].detach())
+        if trainer.global_step % self.every_n_steps == 0:
+            self._report_training(trainer)
+        self.reporter.stepped(epoch=epochs_done(trainer))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the steps since the last report, so that a NaN is found before it is validated."""
+        self._report_training(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Pass on the validation metrics."""
+        metrics = read_metrics(trainer, "val/")
+        step, epoch = trainer.global_step, epochs_done(trainer)
+        if self.best is None or self._is_better(metrics[self.objective], self.best[self.objective]):
+            self.best, self.best_epoch = metrics, epoch
+        if self.print_validations:
+            log.info("  epoch %-5.3g %s", epoch, write_line(metrics, self.objective))
+        self.reporter.validated(metrics, step=step, epoch=epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best validation so far, for a run that is interrupted."""
+        return {"best": None if self.best is None else dict(self.best), "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best validation up again."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Pass on the test metrics."""
+        self.reporter.tested(read_metrics(trainer, "test/"), step=trainer.global_step, epoch=self.best_epoch)
+
+    def _is_better(self, score: float, best: float) -> bool:
+        """Compare as `ModelCheckpoint` does, to which NaN is the worst there is."""
+        if math.isnan(best) or math.isnan(score):
+            return not math.isnan(score)
+        return score > best if find_direction(self.objective) == "maximize" else score < best
+
+    def _report_training(self, trainer: pl.Trainer) -> None:
+        if not self.losses:
+            return
+        loss = trainer.strategy.reduce(torch.stack(self.losses).mean()).item()  # the mean over replicas, if several
+        self.losses.clear()
+        step, epoch = trainer.global_step, epochs_done(trainer)
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The training loss became {loss} by step {step} (epoch {epoch:.2f}).",
+                "lower optimizer.lr, lengthen scheduler.warmup_fraction, set trainer.gradient_clip_norm=1.0, "
+                "or use trainer.precision=32-true",
+            )
+        self.reporter.trained({"train/loss": loss, "train/lr": self.rate}, step=step, epoch=epoch)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar, which counts epochs as the log and the records do: from 1."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=True)
+        describe_epochs(self, self.describe_epoch)
+
+    def describe_epoch(self, number: int) -> str:
+        """Name the epoch of a number from 0."""
+        parts = _count_parts(self.trainer)
+        assert self.trainer.max_epochs is not None
+        description = f"Epoch {number // parts + 1}/{self.trainer.max_epochs // parts}"
+        return description.ljust(len(self.validation_description))  # as Lightning's own: the bar does not jump
+
+
+def write_line(metrics: Mapping[str, float], objective: str) -> str:
+    """Return the metrics that people follow, in a line: the leading ones and the objective."""
+    shown = {name: value for name, value in metrics.items() if is_leading(name) or name == objective}
+    return "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+
+
+def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    """Return the metrics of the last evaluation whose names start with `prefix`, sorted by name."""
+    metrics = trainer.callback_metrics
+    return {name: float(metrics[name]) for name in sorted(metrics) if name.startswith(prefix)}
+
+
+def epochs_done(trainer: pl.Trainer) -> float:
+    """Return the passes over the training data so far; 0.5 is halfway through the first."""
+    return trainer.global_step / (trainer.num_training_batches * _count_parts(trainer))
+
+
+def _count_parts(trainer: pl.Trainer) -> int:
+    """Return how many of the trainer's epochs are a pass over the data."""
+    data = getattr(trainer, "datamodule", None)  # Lightning sets it when it is given one
+    return data.parts if isinstance(data, ReviewDataModule) else 1

@@ -24,13 +24,11 @@ from sentiment.errors import DataError
 from sentiment.models.build import count_parameters
 from sentiment.models.bundle import WEIGHTS_FILE
 from sentiment.models.ngram import NgramClassifier
-from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_setup import memory_errors
+from sentiment.training.device import measure_latency_ms, memory_errors
+from sentiment.training.lightning_setup import write_line
 from sentiment.training.metrics import SplitMetrics, require_defined
 from sentiment.training.naive_bayes import fit_linear
-from sentiment.training.reporter import Reporter
-from sentiment.training.reporting import write_line
-from sentiment.training.result import RunResult, TestPredictions
+from sentiment.training.result import Reporter, RunResult, TestPredictions
 from sentiment.training.run import save_run_bundle
 
 log = logging.getLogger(__name__)

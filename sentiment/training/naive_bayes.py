@@ -20,8 +20,7 @@ from torch import nn
 from sentiment.config.schema import NgramSettings
 from sentiment.data.batching import Item, collate
 from sentiment.errors import DataError
-from sentiment.models.naive_bayes import FOLDS, NaiveBayesFeatures, assign_folds
-from sentiment.models.ngram import list_positives
+from sentiment.models.ngram import FOLDS, NaiveBayesFeatures, assign_folds, list_positives
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -42,8 +42,7 @@ from sentiment.private import join_store
 from sentiment.scratch import Scratch
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.metrics import check_metrics
-from sentiment.training.reporter import Reporter
-from sentiment.training.result import RunResult
+from sentiment.training.result import Reporter, RunResult
 from sentiment.training.run import plan_network, train_and_test, train_replica
 
 KEY = "SENTIMENT_REPLICAS_KEY"

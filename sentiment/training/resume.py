@@ -24,8 +24,7 @@ from torch.optim import Optimizer
 from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
-from sentiment.training.reporter import Reporter
-from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE, Reporter
 
 log = logging.getLogger(__name__)
 

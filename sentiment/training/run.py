@@ -25,26 +25,29 @@ from sentiment.config.identity import HASH_FORMS, identify
 from sentiment.config.objective import find_direction
 from sentiment.config.option import find_option
 from sentiment.config.schema import Settings, TrainerSettings
-from sentiment.cores import describe_load
 from sentiment.data.batching import Cut
 from sentiment.data.corpus import Corpus
-from sentiment.data.datamodule import ReviewDataModule
 from sentiment.errors import ModelFileError, Reached, RunPruned, RunStopped
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
+from sentiment.process import describe_load
 from sentiment.training.debugging import StepProfiler, list_callbacks
-from sentiment.training.device import choose_device, count_threads, name_device
-from sentiment.training.latency import measure_latency_ms
-from sentiment.training.lightning_setup import OwnRandomNumbers, ValidationTimes, lightning_setup
+from sentiment.training.device import choose_device, count_threads, measure_latency_ms, name_device
+from sentiment.training.lightning_setup import (
+    OwnRandomNumbers,
+    ProgressBar,
+    ReportingCallback,
+    ValidationTimes,
+    epochs_done,
+    lightning_setup,
+    read_metrics,
+)
 from sentiment.training.metrics import UndefinedObjectiveError, check_metrics, require_defined
-from sentiment.training.module import NetworkModule, TextClassificationModule
+from sentiment.training.module import NetworkModule, ReviewDataModule, TextClassificationModule, move_average
 from sentiment.training.naive_bayes import learn_ratios
-from sentiment.training.optimization import move_average
 from sentiment.training.probe import list_probe, require_same_answers
-from sentiment.training.reporter import Reporter
-from sentiment.training.reporting import ProgressBar, ReportingCallback, epochs_done, read_metrics
-from sentiment.training.result import BEST_FILE, CHECKPOINTS, RunResult
+from sentiment.training.result import BEST_FILE, CHECKPOINTS, Reporter, RunResult
 from sentiment.training.resume import Identity, LastCheckpoint, forget_attempts
 from sentiment.training.start import hash_model, hash_weights, take_weights, take_words
 

@@ -18,7 +18,7 @@ from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import ModelFileError
 from sentiment.format import format_count
 from sentiment.models.bundle import Predictor
-from sentiment.models.naive_bayes import NaiveBayesFeatures
+from sentiment.models.ngram import NaiveBayesFeatures
 
 ABSENT = "not there"
 

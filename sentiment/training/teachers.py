@@ -28,8 +28,7 @@ from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_count, format_percent
 from sentiment.models.bundle import Predictor, require_answers
 from sentiment.training.debugging import count_reviews
-from sentiment.training.device import choose_device, count_threads
-from sentiment.training.lightning_setup import memory_errors
+from sentiment.training.device import choose_device, count_threads, memory_errors
 from sentiment.training.start import Known, find_known, hash_model
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from sentiment.config.reading import read_settings
 from sentiment.config.schema import RNNSettings
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
-from sentiment.data.split_texts import read_split_texts
+from sentiment.data.texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.report.errors.analysis import analyse_run
 from sentiment.report.errors.tables import find_negations

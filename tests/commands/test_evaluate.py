@@ -18,7 +18,7 @@ from sentiment.config.reading import read_settings
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.data.fingerprint import UNTOLD, hash_reviews
-from sentiment.data.labelled import LabelledReviews
+from sentiment.data.texts import LabelledReviews
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.models.bundle import LEARNED_FILE, SETTINGS_FILE, Predictor
 from sentiment.report.errors import evaluation

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from sentiment import once
 from sentiment.config.home import PROJECT_DIR
+from sentiment.data import cache
 from sentiment.data.cache import SPLITS, Entry, open_entry
 from sentiment.errors import DataError
 
@@ -22,7 +22,6 @@ BUILDER = """
 import os, sys, time
 from pathlib import Path
 import numpy as np
-from sentiment import once
 from sentiment.data import cache
 
 folder, behaviour = Path(sys.argv[1]), sys.argv[2]
@@ -95,7 +94,7 @@ def test_leaves_nothing_but_entry_and_lock(tmp_path: Path):
 
 def test_a_reader_needs_no_lock_and_no_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     open_entry(tmp_path, "key", make_entry)
-    monkeypatch.setattr(once, "FileLock", never)
+    monkeypatch.setattr(cache, "FileLock", never)
     assert open_entry(tmp_path, "key", never).meta["answer"] == 42
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sentiment.data.batching import Item, collate
 from sentiment.errors import ConfigError
-from sentiment.models.naive_bayes import FOLDS, NaiveBayesFeatures, assign_folds
+from sentiment.models.ngram import FOLDS, NaiveBayesFeatures, assign_folds
 from sentiment.models.recurrent import TextClassificationRNN
 from sentiment.training.naive_bayes import learn_ratios
 

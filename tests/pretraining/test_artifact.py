@@ -8,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from sentiment import once
+from sentiment.data import cache
 from sentiment.errors import ModelFileError
 from sentiment.pretraining import artifact
 from sentiment.pretraining.artifact import FACTS_FILE, WEIGHTS_FILE, open_words, read_words, save_words
@@ -85,12 +85,12 @@ def test_words_without_their_weights_or_under_another_name_are_not_used(made, fo
     (folder / WEIGHTS_FILE).unlink()
     assert made()[1] == 2
     folder.rename(folder.with_name("4567"))
-    with pytest.raises(once.DamagedError, match=f"{FACTS_FILE} is of 0123"):
+    with pytest.raises(cache.DamagedError, match=f"{FACTS_FILE} is of 0123"):
         artifact.read_words(folder.with_name("4567"))
 
 
 def test_whoever_waits_says_so_once_and_takes_what_the_other_made(made, folder, caplog, monkeypatch):
-    monkeypatch.setattr(once, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(cache, "WAIT_SECONDS", 0.01)
     caplog.set_level("INFO")
     folder.parent.mkdir()
     notes, waited = [], threading.Event()

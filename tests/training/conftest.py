@@ -11,7 +11,7 @@ from sentiment.config.reading import read_settings
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus
 from sentiment.data.corpus import Corpus
-from sentiment.training.reporter import Reporter
+from sentiment.training.result import Reporter
 from tests.composing import compose_project
 
 SMALL = (

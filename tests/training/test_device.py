@@ -1,16 +1,21 @@
-"""A run says which device it takes, and refuses one that is not there."""
+"""A run says which device it takes, refuses one that is not there, and measures how long a review takes on it."""
 
 from __future__ import annotations
 
+import math
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from torch import nn
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.reading import read_settings
-from sentiment.training.device import DeviceError, name_device
+from sentiment.training import device
+from sentiment.training.device import DeviceError, measure_latency_ms, name_device
 
 
 @pytest.fixture
@@ -85,3 +90,59 @@ def test_the_ngram_classifier_is_fitted_on_the_cpu_whatever_there_is(monkeypatch
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         config = compose("config", ["model=ngram", "trainer=gpu", "trainer.threads=3"])
     assert name_device(read_settings(config, Path.cwd())) == "cpu (3 threads)"
+
+
+class Sleeping(nn.Module):
+    """Takes five milliseconds, and a hundred where it is cold."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes, self.was_training = [], []
+
+    def forward(self, tokens, mask):
+        time.sleep(0.1 if not self.shapes else 0.005)
+        self.shapes.append((tuple(tokens.shape), bool(mask.all()), int(tokens.max())))
+        self.was_training.append(self.training)
+        assert torch.is_inference_mode_enabled()
+        return tokens
+
+
+@pytest.fixture
+def few_passes(monkeypatch):
+    monkeypatch.setattr(device, "WARM_UP_PASSES", 2)
+    monkeypatch.setattr(device, "MEASURED_PASSES", 5)
+
+
+def test_the_median_of_warm_passes_over_one_full_review(few_passes):
+    network = Sleeping()
+    measured = measure_latency_ms(
+        network, tokens=40, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert 5 <= measured < 100
+    assert network.shapes == [((1, 40), True, 29)] * 7
+    assert network.was_training == [False] * 7
+    assert network.training  # as it was before
+
+
+def test_a_slow_network_is_measured_in_few_passes(monkeypatch):
+    monkeypatch.setattr(device, "BUDGET_SECONDS", 0.02)
+    network = Sleeping()
+    measured = measure_latency_ms(
+        network, tokens=40, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert len(network.shapes) == device.LEAST_PASSES
+    assert 5 <= measured < 100  # the cold pass is not counted
+
+
+def test_a_review_that_does_not_fit_the_memory_costs_the_figure_and_not_the_run(caplog):
+    class TooLarge(nn.Module):
+        def forward(self, tokens, mask):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    network = TooLarge()
+    measured = measure_latency_ms(
+        network, tokens=65_536, vocabulary_size=30, device=torch.device("cpu"), precision=nullcontext()
+    )
+    assert math.isnan(measured)
+    assert network.training
+    assert "no time/latency_ms, of a review of 65,536 tokens: Out of memory: CUDA out of memory" in caplog.text

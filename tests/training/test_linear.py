@@ -20,7 +20,7 @@ from sentiment.config.reading import read_settings
 from sentiment.data.build import build_corpus, build_source
 from sentiment.errors import DataError, OutOfMemoryError
 from sentiment.models.bundle import Predictor
-from sentiment.training import latency, linear
+from sentiment.training import device, linear
 from sentiment.training.device import name_device
 from sentiment.training.lightning_setup import memory_errors
 from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
@@ -168,7 +168,7 @@ def test_a_latency_that_is_an_objective_has_to_be_measured(
             raise MemoryError
         yield
 
-    monkeypatch.setattr(latency, "memory_errors", exhaust)
+    monkeypatch.setattr(device, "memory_errors", exhaust)
     settings = request.getfixturevalue(composed)(*model, "objective=[val/accuracy,time/latency_ms]")
     with pytest.raises(OutOfMemoryError, match=r"lower data\.max_tokens"):
         train_and_test(settings, small_corpus, tmp_path, reporter)

@@ -20,12 +20,10 @@ from sentiment.errors import ModelFileError, NonFiniteLossError, OutOfMemoryErro
 from sentiment.models.bundle import Predictor
 from sentiment.training import run
 from sentiment.training.device import DEFAULT_THREADS, DeviceError
-from sentiment.training.lightning_setup import lightning_setup
+from sentiment.training.lightning_setup import ReportingCallback, lightning_setup
 from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
-from sentiment.training.module import TextClassificationModule
-from sentiment.training.optimization import learning_rate_factor
-from sentiment.training.reporter import Reporters
-from sentiment.training.reporting import ReportingCallback
+from sentiment.training.module import TextClassificationModule, learning_rate_factor
+from sentiment.training.result import Reporters
 from sentiment.training.run import train_and_test
 from sentiment.training.start import hash_model
 from tests.models.own import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
-from sentiment import once
+from sentiment.data import cache
 from sentiment.data.batching import Cut, collate
 from sentiment.data.build import build_corpus, build_unlabelled
 from sentiment.data.fingerprint import UNTOLD, hash_reviews
@@ -117,14 +117,14 @@ def test_who_waits_for_the_tokens_or_answers_of_another_run_says_so(
 ):
     """A study takes a trial that tells nothing for hung."""
 
-    class BusyLock(once.FileLock):
+    class BusyLock(cache.FileLock):
         def acquire(self, timeout):
             if timeout == 0:
-                raise once.Timeout(self.lock_file)
+                raise cache.Timeout(self.lock_file)
             return super().acquire(timeout)
 
     other = build_corpus(small_settings(*TAUGHT, f"data.cache_dir={tmp_path}", "data.tokenizer.kind=bpe").data)
-    monkeypatch.setattr(once, "FileLock", BusyLock)
+    monkeypatch.setattr(cache, "FileLock", BusyLock)
     settings, notes = small_settings(*TAUGHT, f"data.cache_dir={tmp_path}/new"), []
     build_corpus(settings.data, tell=notes.append)
     ask(settings, corpus, make_teacher(other), told=notes.append)

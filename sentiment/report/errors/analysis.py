@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment.config.option import find_option
-from sentiment.data.labelled import LabelledReviews
-from sentiment.data.split_texts import HeldOut, read_split_texts, relocate_data
 from sentiment.data.splits import Part
+from sentiment.data.texts import HeldOut, LabelledReviews, read_split_texts, relocate_data
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution, attend, attribute, find_hindrance
 from sentiment.models.bundle import Predictor

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.data.fingerprint import UNTOLD
-from sentiment.data.labelled import LabelledReviews
+from sentiment.data.texts import LabelledReviews
 from sentiment.errors import DataError
 from sentiment.format import format_metric
 from sentiment.models.bundle import Predictor

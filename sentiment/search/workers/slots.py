@@ -17,8 +17,8 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from sentiment.cores import count_cores
 from sentiment.errors import ConfigError, Fault
+from sentiment.process import count_cores
 from sentiment.search.options import StudyOptions
 from sentiment.search.storage.lease import make_own_folder
 

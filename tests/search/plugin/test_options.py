@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from sentiment.cores import count_cores
 from sentiment.errors import ConfigError
+from sentiment.process import count_cores
 from sentiment.search.options import read_options
 from sentiment.search.plugin.registration import read_sweeper_defaults
 
