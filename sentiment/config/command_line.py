@@ -29,7 +29,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested, spread
-from sentiment.config.broken import explaining_breaks, find_hidden, require_config, require_folders, shorten
 from sentiment.config.conflicts import (
     find_idle_pruners,
     find_lost_interpolations,
@@ -50,7 +49,15 @@ from sentiment.config.conflicts import (
     read_setup,
 )
 from sentiment.config.extension import register_extension_options
-from sentiment.config.faults import explain_unknown_key, explain_unknown_option
+from sentiment.config.faults import (
+    explain_unknown_key,
+    explain_unknown_option,
+    explaining_breaks,
+    find_hidden,
+    require_config,
+    require_folders,
+    shorten,
+)
 from sentiment.config.forbidden import find_forbidden
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.config.points import (
