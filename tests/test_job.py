@@ -25,9 +25,9 @@ from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, ModelFileError, RunPaused, RunPruned, SentimentError, TrackingError
-from sentiment.job import find_missing_models, identity, models, reporter, run_job
+from sentiment.job import find_missing_models, identity, run_job
 from sentiment.job import run as job
-from sentiment.job.reporter import TrialReporter, count_ahead, watch_training
+from sentiment.job.run import TrialReporter, count_ahead, watch_training
 from sentiment.models.build import build_model, count_parameters
 from sentiment.models.bundle import Predictor
 from sentiment.pretraining.run import place_words
@@ -107,7 +107,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(reporter, "time", clock)
+    monkeypatch.setattr(job, "time", clock)
     return clock
 
 
@@ -193,7 +193,7 @@ def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
         [fault] = find_missing_models(settings)
         assert (fault.key, fault.remedy) == ("trainer.init_from", "train it without debug")
         with pytest.raises(ModelFileError, match=r"is a try \(debug\), and no result"):
-            models.find_model(name, settings)
+            identity.find_model(name, settings)
         assert find_missing_models(trying) == []
 
 
@@ -379,8 +379,8 @@ def test_a_job_tells_what_models_it_has_read_and_reads_each_once(monkeypatch, tm
     for seed, name in enumerate(names):
         train(tmp_path, None, *small, f"seed={seed}")
         (tmp_path / "0").rename(name)
-    find = models._find_source
-    monkeypatch.setattr(models, "_find_source", lambda name, *others: read.append(name) or find(name, *others))
+    find = identity._find_source
+    monkeypatch.setattr(identity, "_find_source", lambda name, *others: read.append(name) or find(name, *others))
     train(tmp_path, trial, *small, f"trainer.init_from={names[0]}", f"trainer.teachers=[{names[1]}]")
     assert read == names
     [data] = trial.data

@@ -4,8 +4,7 @@ The only place that knows both this application (training, tracking, its data) a
 knows neither MLflow nor Optuna, and the engine knows neither training nor MLflow.
 """
 
-from sentiment.job.identity import adopt, identify_code, identify_data
-from sentiment.job.models import find_missing_models
+from sentiment.job.identity import adopt, find_missing_models, identify_code, identify_data
 from sentiment.job.run import run_job
 from sentiment.process import prepare_process
 

@@ -1,4 +1,4 @@
-"""Identify the code and the data that a result depends on, and take over the record of an equal run."""
+"""Identify the code, data and trained models that a result depends on, and take over the record of an equal run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 from pydantic import TypeAdapter
@@ -18,10 +19,14 @@ from pydantic import TypeAdapter
 from sentiment.composing import without_hydra
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS
-from sentiment.config.option import OPTIONS
+from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.schema import DataSettings, Settings
-from sentiment.job.models import find_model, list_models
+from sentiment.errors import Fault, ModelFileError, SentimentError
 from sentiment.json_file import digest_json
+
+if TYPE_CHECKING:
+    from sentiment.tracking.model_source import ModelSource
+
 
 log = logging.getLogger(__package__)
 
@@ -126,3 +131,56 @@ def adopt(folder: Path, job_number: int) -> None:
 
     leave_originals(folder)
     write_result(folder, adopt_record(read_result(folder / RESULT_FILE), job_number))
+
+
+def list_models(settings: Settings) -> list[tuple[str, str]]:
+    """List the trained models that a run needs: the key of each, and its name."""
+    trainer = settings.trainer
+    starts = [] if trainer.init_from is None else [trainer.init_from]
+    return [("trainer.init_from", name) for name in starts] + [
+        ("trainer.teachers", name) for name in trainer.teachers or ()
+    ]
+
+
+def find_missing_models(settings: Settings) -> list[Fault]:
+    """Return a fault for each trained model that does not exist, and one for teachers that have nothing to answer."""
+    uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
+    faults = [_explain_missing(key, name, uri, is_try) for key, name in list_models(settings)]
+    if settings.trainer.teachers is not None and not hasattr(find_option(settings.data).load(), "load_unlabelled"):
+        problem = f"they answer reviews without labels, and data={settings.data.name} has none"
+        remedy = "leave them out, or take data that has: data=imdb, or data=files data.unlabelled_path=FILE"
+        faults.append(Fault("trainer.teachers", problem, remedy))
+    return [fault for fault in faults if fault is not None]
+
+
+@cache
+def _explain_missing(key: str, name: str, uri: str, is_try: bool) -> Fault | None:
+    """Return why a key's model is not there; None: it is. A registered one is looked for later."""
+    if name.startswith("models:/"):
+        return None
+    try:
+        _find_source(name, uri, is_try)
+    except SentimentError as error:
+        return Fault.of(key, error)
+    return None
+
+
+def _find_source(name: str, uri: str, is_try: bool) -> ModelSource:
+    """Find a trained model; one of a try (debug) is no result, but another try may learn from it."""
+    from sentiment.tracking.model_source import find_model_source
+    from sentiment.tracking.runs import MULTIRUN_DIR
+
+    source = find_model_source(name, MULTIRUN_DIR, uri)
+    if source.is_try and not is_try:
+        raise ModelFileError(f"The model {name} is a try (debug), and no result.", "train it without debug")
+    return source
+
+
+def find_model(name: str, settings: Settings) -> ModelSource:
+    """Find a trained model by the name of its run, bundle, checkpoint or registered version.
+
+    Raises:
+        ModelFileError: There is no such model, or it is a try and this run none.
+        TrackingError: There is no such run or registered model.
+    """
+    return _find_source(name, settings.tracking.uri, settings.trainer.debug is not None)
