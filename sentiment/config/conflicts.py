@@ -14,7 +14,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from sentiment.config.faults import explain_unknown_key
 from sentiment.config.objective import RETIRED, find_directions, list_measured, list_objectives
-from sentiment.config.option import OPTIONS
+from sentiment.config.option import OPTIONS, group_members
 from sentiment.config.schema import Settings
 from sentiment.errors import Fault, first_line
 from sentiment.flat import is_within
@@ -298,7 +298,8 @@ def find_unknown_names(sweeper: DictConfig, known: Sequence[str]) -> list[Fault]
         if sweeper[option] not in known:
             fault = explain_unknown_key(str(sweeper[option]), known, {})
             faults.append(Fault(f"hydra.sweeper.{option}", f"{fault.key}: {fault.problem}", fault.remedy))
-    left_out = [group for group in Settings.model_fields if group not in known]
+    groups = [group for group, field in Settings.model_fields.items() if group_members(field.annotation)]
+    left_out = [group for group in groups if not any(key.startswith(f"{group}.") for key in known)]  # absent, or null
     for name in sweeper.ignore or []:
         if name.partition(".")[0] in left_out:  # pretrain.cache_dir, where nothing is learned before
             continue

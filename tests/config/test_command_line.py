@@ -54,6 +54,8 @@ def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
         ["pretrain=mlm", "-m", "pretrain.mask_fraction=0.1,0.2"],
         ["-m", "model=rnn", "pretrain=lm,none"],
         ["experiment=imdb_rnn_pretrained", "pretrain=none", "data=synthetic"],
+        ["-m", "search=rnn", "pretrain=none"],
+        ["-m", "search=rnn", "experiment=imdb_rnn_pretrained", "pretrain=none", "data=synthetic", "trainer.test=false"],
         [
             "hydra/sweeper=optuna",
             "hydra.sweeper.direction=maximize",
@@ -64,7 +66,7 @@ def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
     ],
 )
 def test_valid_commands_pass(arguments):
-    assert find_faults(*arguments) == {}
+    assert find_faults(*arguments, searches=SEARCHES) == {}
 
 
 @pytest.mark.parametrize(
