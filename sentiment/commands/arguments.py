@@ -63,6 +63,13 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def add_sweep(parser: argparse.ArgumentParser, otherwise: str = "") -> None:
+    """Add STUDY, the sweep that a command is about; `otherwise`: which one it is without that, in words."""
+    meaning = "a sweep's folder, its name under multirun/, or its MLflow parent run"
+    told = f"{meaning}; without it: {otherwise}" if otherwise else meaning
+    parser.add_argument("study", nargs="?" if otherwise else None, metavar="STUDY", help=told)
+
+
 def add_tracking_uri(
     parser: argparse.ArgumentParser, meaning: str = "MLflow store (default: MLFLOW_TRACKING_URI, mlflow.db)"
 ) -> None:

@@ -10,7 +10,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from sentiment.commands.arguments import add_tracking_uri, whole_number
+from sentiment.commands.arguments import add_sweep, add_tracking_uri, whole_number
 
 if TYPE_CHECKING:
     from sentiment.report.sweep.best import BestTrial
@@ -20,9 +20,7 @@ SUMMARY = "write a sweep's best trial as conf/experiment/NAME.yaml, and register
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "study", metavar="STUDY", help="a sweep's folder, its name under multirun/, or its MLflow parent run"
-    )
+    add_sweep(parser)
     parser.add_argument("--name", help="name of the experiment (default: the study's name and _best)")
     parser.add_argument(
         "--rank", type=whole_number(1), default=1, metavar="N", help="the N-th best instead (default: 1)"

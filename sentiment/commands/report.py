@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment.commands.arguments import add_tracking_uri, refuse_unread
+from sentiment.commands.arguments import add_sweep, add_tracking_uri, refuse_unread
 from sentiment.paths import expand_home
 
 SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG and its tables as CSV"
@@ -12,12 +12,7 @@ SUMMARY = "write a page about a sweep that opens offline, with its plots as PNG 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "study",
-        nargs="?",
-        metavar="STUDY",
-        help="a sweep's folder, its name under multirun/, or its MLflow parent run; without it: the latest sweep",
-    )
+    add_sweep(parser, otherwise="the latest sweep")
     parser.add_argument(
         "--output", type=expand_home, metavar="FOLDER", help="where to write; else report/ in the sweep's folder"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment.commands.arguments import whole_number
+from sentiment.commands.arguments import add_sweep, whole_number
 
 SUMMARY = "end a study after its running jobs, or one running trial as pruned; the study's own command goes on later"
 
@@ -13,9 +13,7 @@ ENDED = {"complete", "pruned", "failed"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "study", metavar="STUDY", help="a study's folder, its name under multirun/, or its MLflow parent run"
-    )
+    add_sweep(parser)
     parser.add_argument(
         "trial", nargs="?", type=whole_number(0), metavar="TRIAL", help="number of a trial; without it: the study"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment.commands.arguments import whole_number
+from sentiment.commands.arguments import add_sweep, whole_number
 
 SUMMARY = "serve the report of a running study: it follows its trials, ends one, or stops the study after them"
 
@@ -17,13 +17,7 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = DESCRIPTION
-    parser.add_argument(
-        "study",
-        nargs="?",
-        metavar="STUDY",
-        help="a sweep's folder, its name under multirun/, or its MLflow parent run; without it: the newest one that "
-        "runs, or else the newest",
-    )
+    add_sweep(parser, otherwise="the newest one that runs, or else the newest")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
