@@ -747,6 +747,39 @@ def test_a_home_folder_that_hydra_would_not_find_is_refused(words: list[str], fo
     assert set(find_faults(*words)) == found
 
 
+@pytest.mark.parametrize("sweeper", [[], ["search=grid"]])
+@pytest.mark.parametrize(
+    ("params", "typed", "found"),
+    [
+        ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}", [], "data.split_seed"),
+        ("{data.split_seed: '${data.generator_seed}'}", ["data.generator_seed=0,1"], "data.split_seed"),
+        ("{data: 'synthetic,imdb', seed: '${data.max_tokens}'}", [], "seed"),
+        ("{data.generator_seed: 4, data.split_seed: '${data.generator_seed}'}", ["seed=0,1"], "data.split_seed"),
+        ("{data.generator_seed: '0,1', data.split_seed: '\\${data.generator_seed}'}", [], None),
+        ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}", ["data.split_seed=3"], None),
+        ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}",
+         ["data.generator_seed=3", "seed=0,1"], None),
+    ],
+)  # fmt: skip
+def test_a_value_that_yaml_would_read_once_for_all_trials_is_refused(sweeper, params, typed, found):
+    command = ("-m", *sweeper, "model=ngram", f"+hydra.sweeper.params={params}", *typed)
+    faults = find_faults(*command, searches=SEARCHES)
+    assert set(faults) == ({f"hydra.sweeper.params.{found}"} if found else set())
+
+
+def test_a_value_of_a_branch_that_yaml_would_read_once_is_refused(tmp_path):
+    (tmp_path / "search").mkdir()
+    for name, sign in {"once": "${", "each": "\\${"}.items():
+        text = "# @package _global_\ndefaults: [study, _self_]\nhydra: {sweeper: {branches: {model=rnn: {"
+        text += f"model.embedding_size: '24,48', model.hidden_size: '{sign}model.embedding_size}}'}}}}}}}}\n"
+        (tmp_path / "search" / f"{name}.yaml").write_text(text)
+    command = ("--config-dir", str(tmp_path), "-m", "model=rnn,transformer")
+    [(key, (problem, _))] = find_faults(*command, "search=once", searches=SEARCHES).items()
+    assert key == "hydra.sweeper.branches.model=rnn.model.hidden_size"
+    assert problem == "${model.embedding_size} is read once, before a trial has its own model.embedding_size"
+    assert find_faults(*command, "search=each", searches=SEARCHES) == {}
+
+
 IDLE = "hydra.sweeper.pruner"
 
 
