@@ -65,7 +65,7 @@ def find_fixed_followers(sweeper: DictConfig, told: Collection[str], swept: Coll
     branches = OmegaConf.select(sweeper, "branches")
     tables = {"hydra.sweeper.params": OmegaConf.select(sweeper, "params")}
     if isinstance(branches, DictConfig):
-        tables |= {f"hydra.sweeper.branches.{option}": table for option, table in branches.items()}
+        tables |= {f"hydra.sweeper.branches.{option!s}": table for option, table in branches.items()}
     texts = {
         (place, str(key)): str(text)
         for place, table in tables.items()
