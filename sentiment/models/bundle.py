@@ -96,6 +96,8 @@ class Predictions:
 
     labels: list[str]  # N names of the most probable classes
     probabilities: npt.NDArray[np.float32]  # (N, K) class probabilities, float32
+    # (N, K) their logarithms, float32: those of the smallest ones, which are 0 as a float32, too.
+    log_probabilities: npt.NDArray[np.float32]
     class_names: tuple[str, ...]  # K class names in index order
     tokens: int  # tokens that the network saw, of all texts together
 
@@ -235,29 +237,31 @@ class Predictor:
         """
         check_texts(texts)
         kept = list(map(self.cut.cut_text, texts))
-        probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
+        probabilities, log_probabilities, tokens = self.answer(self.tokenizer.encode(kept), batch_size)
         require_answers(probabilities, self.network, texts)
         labels = [self.class_names[index] for index in probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities, self.class_names, tokens)
+        return Predictions(labels, probabilities, log_probabilities, self.class_names, tokens)
 
     @torch.inference_mode()
     def answer(
         self, reviews: Sequence[npt.NDArray[np.integer]], batch_size: int = 64
-    ) -> tuple[npt.NDArray[np.float32], int]:
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]:
         """Classify N reviews of (T,) token ids of its tokenizer each, at full length.
 
         Returns:
-            (N, K) class probabilities, NaN where the network's answer is no number (see `require_answers`), and the
-            number of tokens that the network saw.
+            (N, K) class probabilities, NaN where the network's answer is no number (see `require_answers`), their
+            logarithms, and the number of tokens that the network saw.
         """
         ids = list(map(self.cut.cut_ids, reviews))
         device = next(self.network.parameters()).device
         probabilities = np.empty((len(ids), len(self.class_names)), dtype=np.float32)  # (N, K)
+        log_probabilities = np.empty_like(probabilities)
         for rows in LengthBatches(np.array([len(kept) for kept in ids], dtype=np.int64), batch_size):
             batch = collate([Item(ids[row], label=0, row=row) for row in rows])
-            logits = self.network(batch.tokens.to(device), batch.mask.to(device))  # (B, K)
-            probabilities[rows] = logits.float().softmax(dim=-1).cpu().numpy()
-        return probabilities, sum(map(len, ids))
+            logits = self.network(batch.tokens.to(device), batch.mask.to(device)).float()  # (B, K)
+            probabilities[rows] = logits.softmax(dim=-1).cpu().numpy()
+            log_probabilities[rows] = logits.log_softmax(dim=-1).cpu().numpy()
+        return probabilities, log_probabilities, sum(map(len, ids))
 
 
 def _check_size(settings: ModelSettings, build: Callable[[], nn.Module], weights: Mapping[str, torch.Tensor]) -> None:

@@ -9,8 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
+from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.commands import evaluate
 from sentiment.config.home import PROJECT_DIR
@@ -25,6 +27,7 @@ from sentiment.report.errors import evaluation
 from sentiment.report.errors.evaluation import evaluate as evaluate_reviews
 from sentiment.tracking.model_source import find_model_source
 from sentiment.tracking.result_file import ResultRecord, write_result
+from sentiment.training.metrics import SplitMetrics
 from sentiment.training.run import build_module, save_run_bundle
 
 
@@ -171,6 +174,24 @@ def test_reviews_that_the_model_learned_from_one_and_all_are_no_measure(train, c
     assert (found.reviews.texts, found.learned, found.left_out) == (texts[3:], None, 3), "what is known is left out"
     assert "whether the model has learned from more is unknown" in found.notes[1]
     assert {wrong.position for wrong in found.errors.tables.wrong_reviews} <= {3}, "as the file numbers it"
+
+
+def test_the_loss_is_the_run_s_where_a_class_has_no_probability_that_a_float32_could_hold(train, data, tmp_path):
+    predictor = Predictor.load(train())
+    predictor.network.head.weight.data *= 1e4
+    texts, labels = ["fine film indeed", "dull plot indeed"], np.arange(2)
+    reviews = LabelledReviews("", "", texts, labels, labels)
+    found = evaluate_reviews(predictor, reviews, "", explain=False, with_learned=True)
+    metrics = SplitMetrics(2, "")
+    for text, label in zip(predictor.tokenizer.encode(texts), labels, strict=True):
+        tokens = torch.tensor(text.astype(np.int64))[None]
+        logits = predictor.network(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        assert logits.softmax(dim=1).min() == 0
+        label = torch.tensor([label])
+        metrics.update(logits.softmax(dim=1), label, F.cross_entropy(logits, label))
+    loss = float(metrics.compute()["loss"])
+    assert loss > 100
+    assert found.metrics["loss"].value == pytest.approx(loss, rel=1e-4)
 
 
 def test_what_an_earlier_bundle_does_not_tell_is_said_to_be_unknown(train, call):

@@ -20,7 +20,8 @@ from sentiment.report.predictions import TableWriter, format_html, format_plain,
 def test_a_class_of_anybody_s_bundle_steers_no_terminal():
     stream = io.StringIO()
     names = ("good", "\x1b[31mbad")
-    answers = Predictions([names[1]], np.array([[0.25, 0.75]], dtype=np.float32), names, 1)
+    shares = np.array([[0.25, 0.75]], dtype=np.float32)
+    answers = Predictions([names[1]], shares, np.log(shares), names, 1)
     TableWriter(stream, names).write(["dull"], answers, [None])
     assert stream.getvalue().splitlines()[1].split() == ["\N{REPLACEMENT CHARACTER}[31mbad", "0.7500", "dull"]
 

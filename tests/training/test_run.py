@@ -415,7 +415,7 @@ def test_a_network_of_one_s_own_is_left_as_it_is_by_what_is_asked_of_its_copies(
         (tmp_path / name).mkdir()
     with registered(network):
         result = train_and_test(settings, small_corpus, tmp_path / "asked", asked)
-        answers, _ = Predictor.load(result.bundle).answer(small_corpus.test)
+        answers, *_ = Predictor.load(result.bundle).answer(small_corpus.test)
         monkeypatch.setattr(run, "list_probe", lambda *given: [])
         train_and_test(settings, small_corpus, tmp_path / "unasked", unasked)
     assert asked.reports == unasked.reports

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 
 from sentiment.data.fingerprint import UNTOLD
 from sentiment.data.texts import LabelledReviews
@@ -22,8 +21,6 @@ from sentiment.report.statistics import share_of
 from sentiment.training.metrics import SplitMetrics
 
 RESAMPLES = 300
-
-LEAST_PROBABILITY = float(torch.finfo(torch.float32).tiny)
 
 CALIBRATION = "ece"
 
@@ -84,12 +81,13 @@ def evaluate(
                 "give reviews that it has not seen; with --data, the data settings of its run. --with-learned "
                 "measures these all the same",
             )
-    probabilities = predictor.predict(reviews.texts).probabilities
+    answers = predictor.predict(reviews.texts)
+    probabilities, labels = answers.probabilities, reviews.labels
     classes, is_told = predictor.class_names, UNTOLD not in predictor.learned
     notes = _list_notes(reviews, learned, left_out, is_told=is_told)
     source = "; ".join(["made now", *notes])
     errors = find_errors(predictor, reviews, probabilities, classes, shown, name, "given", source, explain=explain)
-    found = bootstrap(reviews.labels, probabilities)
+    found = bootstrap(labels, probabilities, -answers.log_probabilities[np.arange(len(labels)), labels])
     return Evaluation(found, errors, reviews, learned if is_told else None, left_out, notes)
 
 
@@ -104,21 +102,23 @@ def _list_notes(reviews: LabelledReviews, learned: int, left_out: int, *, is_tol
     return [note for note, holds in notes.items() if holds]
 
 
-def bootstrap(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32]) -> dict[str, Interval]:
-    """Measure (N,) labels and (N, K) probabilities, and how much that hangs on which reviews there were.
+def bootstrap(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], losses: npt.NDArray[np.float32]
+) -> dict[str, Interval]:
+    """Measure (N,) labels, (N, K) probabilities and (N,) losses, and how much that hangs on which reviews there were.
 
     The intervals are those of a bootstrap over the reviews, but for two: accuracy has Wilson's, as wherever a share is
     told, and the calibration error none, since resampling adds to it what is no fault of the model. Nor has one what is
     the same in all resamples, as where no review is wrong: what the reviews lack, they cannot tell.
     """
     generator = np.random.default_rng(0)
-    values = measure_all(labels, probabilities)
+    values = measure_all(labels, probabilities, losses)
     accuracy = share_of(probabilities.argmax(axis=1) == labels)
     known = {"accuracy": (accuracy.low, accuracy.high), CALIBRATION: (np.nan, np.nan)}
     drawn: dict[str, list[float]] = {name: [] for name in values}
     for _ in range(RESAMPLES):
         rows = generator.integers(len(labels), size=len(labels))
-        for name, value in measure_all(labels[rows], probabilities[rows], is_resample=True).items():
+        for name, value in measure_all(labels[rows], probabilities[rows], losses[rows], is_resample=True).items():
             drawn[name].append(value)
     intervals = {}
     for name, value in values.items():
@@ -130,14 +130,19 @@ def bootstrap(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float
 
 
 def measure_all(
-    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], *, is_resample: bool = False
+    labels: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float32],
+    losses: npt.NDArray[np.float32],
+    *,
+    is_resample: bool = False,
 ) -> dict[str, float]:
-    """Return the metrics that a run has of its test split, by the same code; `is_resample`: see `SplitMetrics`."""
+    """Return the metrics that a run has of its test split, by the same code; `is_resample`: see `SplitMetrics`.
+
+    The losses are from the logits, as the run's are: a probability of 0 as a float32 does not tell how small it is.
+    """
     metrics = SplitMetrics(probabilities.shape[1], "", calibration=True, is_resample=is_resample)
-    truth, shares = torch.from_numpy(labels), torch.from_numpy(probabilities)
-    metrics.update(shares, truth)
-    loss = F.nll_loss(shares.clamp_min(LEAST_PROBABILITY).log(), truth)
-    return {name: float(value) for name, value in {**metrics.compute(), "loss": loss}.items()}
+    metrics.update(torch.from_numpy(probabilities), torch.from_numpy(labels), torch.from_numpy(losses).mean())
+    return {name: float(value) for name, value in metrics.compute().items()}
 
 
 def print_metrics(evaluation: Evaluation, console: Console | None = None) -> None:

@@ -15,6 +15,14 @@ from sentiment.report.errors.evaluation import bootstrap, measure_all, print_met
 from sentiment.training.metrics import MetricError
 
 
+def lose(labels, probabilities):
+    return -np.log(probabilities[np.arange(len(labels)), labels])
+
+
+def measure(labels, probabilities):
+    return bootstrap(labels, probabilities, lose(labels, probabilities))
+
+
 @pytest.fixture
 def answers():
     generator = np.random.default_rng(0)
@@ -25,13 +33,13 @@ def answers():
 
 def test_the_metrics_are_those_of_a_run(answers):
     labels, probabilities = answers
-    found = measure_all(labels, probabilities)
+    found = measure_all(labels, probabilities, lose(labels, probabilities))
     assert set(found) >= {"accuracy", "f1", "auroc", "mcc", "brier", "ece", "loss"}
     assert found["loss"] == pytest.approx(-np.log(probabilities[np.arange(120), labels]).mean(), abs=1e-5)
 
 
 def test_every_metric_has_an_interval_that_holds_it(answers):
-    for name, interval in bootstrap(*answers).items():
+    for name, interval in measure(*answers).items():
         if name == "ece":  # resampled bins are noisier than the sample
             assert np.isnan([interval.low, interval.high]).all()
         else:
@@ -40,7 +48,7 @@ def test_every_metric_has_an_interval_that_holds_it(answers):
 
 def test_all_right_is_no_certainty():
     right = np.tile(np.array([[0.9, 0.1], [0.1, 0.9]], dtype=np.float32), (10, 1))
-    found = bootstrap(np.tile([0, 1], 10), right)
+    found = measure(np.tile([0, 1], 10), right)
     accuracy = found["accuracy"]
     assert (accuracy.value, accuracy.high) == (1.0, 1.0)
     assert accuracy.low == pytest.approx(0.8389, abs=1e-3), "Wilson's interval of 20 of 20"
@@ -55,8 +63,8 @@ def test_all_right_is_no_certainty():
 
 def test_more_reviews_tell_more(answers):
     labels, probabilities = answers
-    few = bootstrap(labels, probabilities)["accuracy"]
-    many = bootstrap(np.tile(labels, 9), np.tile(probabilities, (9, 1)))["accuracy"]
+    few = measure(labels, probabilities)["accuracy"]
+    many = measure(np.tile(labels, 9), np.tile(probabilities, (9, 1)))["accuracy"]
     assert (many.high - many.low) < (few.high - few.low) / 2
 
 
@@ -69,13 +77,13 @@ def test_a_metric_that_a_resample_leaves_undefined_has_the_interval_of_the_other
 
     monkeypatch.setitem(METRICS, "own", Metric("own", "maximize", of_both))
     labels = (np.arange(60) < 2).astype(np.int64)
-    found = bootstrap(labels, np.full((60, 2), 0.5, dtype=np.float32))["own"]
+    found = measure(labels, np.full((60, 2), 0.5, dtype=np.float32))["own"]
     assert 0 < found.low <= found.value < found.high
     assert len(recwarn) == 1, "of the reviews that there are"
     with pytest.raises(MetricError, match="Only one class"):
-        bootstrap(np.zeros(60, dtype=np.int64), np.full((60, 2), 0.5, dtype=np.float32))
+        measure(np.zeros(60, dtype=np.int64), np.full((60, 2), 0.5, dtype=np.float32))
 
 
 def test_what_is_undefined_has_no_interval():
-    found = bootstrap(np.ones(4, dtype=np.int64), np.full((4, 2), 0.5, dtype=np.float32))
+    found = measure(np.ones(4, dtype=np.int64), np.full((4, 2), 0.5, dtype=np.float32))
     assert np.isnan([found["auroc"].value, found["auroc"].low]).all()
