@@ -7,9 +7,10 @@ values differ, and those are merged last of all.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Quote, QuotedString
@@ -18,9 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.errors import Fault
-from sentiment.flat import are_related, flatten
+from sentiment.flat import are_related, flatten, is_within
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.]+)\}")
+"""A key that a value of a YAML file follows."""
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -65,6 +69,34 @@ def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
                     quoted = QuotedString(text, Quote.single).with_quotes()
                     remedy = f'write one key: {leaf}: {text}; or, for the text, {leaf}: "{quoted}"'
                     faults.append(Fault(f"{where}.{key}", problem, remedy))
+    return faults
+
+
+def find_fixed_followers(params: object, branches: object, overrides: Iterable[Override]) -> list[Fault]:
+    """Return the faults of values in ``params`` and ``branches`` that follow what varies: YAML reads them but once.
+
+    Args:
+        params: The node ``hydra.sweeper.params``, composed without what varies.
+        branches: The node ``hydra.sweeper.branches``, likewise.
+        overrides: Those of the command line, which win over both.
+    """
+    told = {one.key_or_group: one.is_sweep_override() for one in overrides}
+    tables = {"hydra.sweeper.params": params}
+    if isinstance(branches, Mapping):
+        tables |= {f"hydra.sweeper.branches.{option!s}": table for option, table in branches.items()}
+    texts = {
+        (place, str(key)): str(text)
+        for place, table in tables.items()
+        if isinstance(table, DictConfig)
+        for key, text in cast(dict[Any, Any], OmegaConf.to_container(table, resolve=False)).items()
+        if key not in told
+    }
+    varied = {*(key for key, is_swept in told.items() if is_swept), *(key for _, key in texts)}
+    faults = []
+    for (place, key), text in texts.items():
+        for name in [name for name in INTERPOLATED.findall(text) if is_within(name, varied)][:1]:
+            remedy = "escape it, and each trial reads it: " + text.replace("${", "\\${")
+            faults.append(Fault(f"{place}.{key}", f"{text} is read once, before a trial has its own {name}", remedy))
     return faults
 
 

@@ -28,9 +28,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_nested, spread
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_fixed_followers, find_nested, spread
 from sentiment.config.conflicts import (
-    find_fixed_followers,
     find_idle_pruners,
     find_lost_interpolations,
     find_lost_pauses,
@@ -212,17 +211,17 @@ class CommandLineCheck:
         if hydra_config.sweeper is None or hydra_config.launcher is None:
             return [*faults, Fault("hydra.sweeper, hydra.launcher", "one of them is null", "leave it as it is")]
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
-        faults += find_nested(params, "hydra.sweeper.params")
-        named = {one.key_or_group for one in typed}
-        if found := find_fixed_followers(hydra_config.sweeper, named, {one.key_or_group for one in swept}):
+        if found := find_fixed_followers(params, OmegaConf.select(hydra_config, "sweeper.branches"), typed):
             return [*faults, *found]
+        faults += find_nested(params, "hydra.sweeper.params")
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         written = [*space, *self._parse(list_branch_lines(hydra_config.sweeper), unreadable)]
-        varied = [*(one for one in written if one.key_or_group not in named), *swept]
+        told = {one.key_or_group for one in typed}
+        varied = [*(one for one in written if one.key_or_group not in told), *swept]
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
-            set_keys = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
-            self.unread = UnreadKeys(set_keys, [override.key_or_group for override in [*space, *swept]])
+            named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
+            self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
         is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)

@@ -32,9 +32,6 @@ FIRST_LOOKS = tuple(f"hydra.sweeper.pruner.{key}" for key in ("min_resource", "i
 OF_SWEEP = ("sweep", "sweeper", "launcher", "callbacks", "hydra_logging", "mode")
 """Parts of Hydra's node that what starts a sweep reads."""
 
-INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.]+)\}")
-"""A key that a value follows, as YAML has it."""
-
 JOB_NUMBER = re.compile(r"hydra[:.]job\.(num|id)\b")
 """What only one job of a sweep has."""
 
@@ -51,34 +48,6 @@ def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
         except InterpolationKeyError as error:
             remedy = f"write the value itself; in a YAML file ${{{function}:${{objective}}}} follows from objective"
             faults.append(Fault(f"hydra.sweeper.{name}", first_line(error), remedy))
-    return faults
-
-
-def find_fixed_followers(sweeper: DictConfig, told: Collection[str], swept: Collection[str]) -> list[Fault]:
-    """Return the faults of ``params`` and ``branches`` that follow what varies: YAML reads them once, for all trials.
-
-    Args:
-        sweeper: The sweeper's node, composed without what varies.
-        told: Keys and groups that the command line sets, in place of params and branches.
-        swept: Those of them that it sweeps over.
-    """
-    branches = OmegaConf.select(sweeper, "branches")
-    tables = {"hydra.sweeper.params": OmegaConf.select(sweeper, "params")}
-    if isinstance(branches, DictConfig):
-        tables |= {f"hydra.sweeper.branches.{option!s}": table for option, table in branches.items()}
-    texts = {
-        (place, str(key)): str(text)
-        for place, table in tables.items()
-        if isinstance(table, DictConfig)
-        for key, text in cast(dict[Any, Any], OmegaConf.to_container(table, resolve=False)).items()
-        if key not in told
-    }
-    varied = {*swept, *(key for _, key in texts)}
-    faults = []
-    for (place, key), text in texts.items():
-        for name in [name for name in INTERPOLATED.findall(text) if is_within(name, varied)][:1]:
-            remedy = "escape it, and each trial reads it: " + text.replace("${", "\\${")
-            faults.append(Fault(f"{place}.{key}", f"{text} is read once, before a trial has its own {name}", remedy))
     return faults
 
 

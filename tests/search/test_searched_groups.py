@@ -342,3 +342,11 @@ def test_the_own_values_are_tried_first_where_one_searched_key_follows_another(s
     sweep("net.width=1,2,4", "net.inner=1,4", "hydra.sweeper.start=[defaults]", "hydra.sweeper.n_trials=2", task=task,
           config_dir=folder)  # fmt: skip
     assert runs[0] == (4, 4)
+
+
+def test_a_fixed_value_follows_a_searched_key_where_it_is_escaped_and_is_refused_otherwise(sweep):
+    params = "+hydra.sweeper.params={x: 'choice(1,2)', y: '${x}'}"
+    with pytest.raises(StudyEndedError, match=r"\$\{x\} is read once, before a trial has its own x"):
+        sweep(params, "hydra/sweeper/sampler=grid")
+    study = sweep(params.replace("$", "\\$"), "hydra/sweeper/sampler=grid")
+    assert sorted(trial.value for trial in study.trials) == [2, 8]

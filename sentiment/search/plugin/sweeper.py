@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from sentiment.composing import write_override
+from sentiment.composing import find_fixed_followers, write_override
 from sentiment.credentials import hide_passwords
-from sentiment.errors import SentimentError, require_posix
+from sentiment.errors import ConfigError, SentimentError, require_posix
 from sentiment.search.application import Application
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,9 @@ class StudySweeper(Sweeper):
         assert self._task is not None
         assert self._config is not None
         try:
+            typed = OverridesParser.create().parse_overrides(arguments)
+            if faults := find_fixed_followers(self._options.get("params"), self._options.get("branches"), typed):
+                raise ConfigError(faults)
             options = read_options({key: _plain(value) for key, value in self._options.items()})
             run_study(options, arguments, self._task, self._context, self._config)
         except SentimentError as error:
