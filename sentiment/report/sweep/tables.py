@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sentiment.config.objective import COSTS
-from sentiment.format import join_names, shorten_keys
+from sentiment.format import is_share, join_names, shorten_keys
 from sentiment.report.draw.table import Cell, Column, DataTable
 from sentiment.report.sweep.rows import KILLED_OUTRIGHT
 from sentiment.report.sweep.table import SweepRow, SweepTable, choose_followed
@@ -149,9 +149,10 @@ def make_importance(table: SweepTable) -> DataTable:
 
 def make_learning_curves(table: SweepTable) -> DataTable:
     """Make every validation of every trial."""
+    followed = choose_followed(table.objectives)
     columns = (
         TRIAL, Column("label", "settings"), Column("state", "state"),
-        Column("epoch", "epoch", True), Column("value", choose_followed(table.objectives), True),
+        Column("epoch", "epoch", True), Column("value", followed, True, "percent" if is_share(followed) else None),
     )  # fmt: skip
     rows = [(row.number, row.label, row.state, point.epoch, point.value) for row in table.rows for point in row.curve]
     return DataTable("learning_curves", "Learning curves", columns, tuple(rows))

@@ -125,7 +125,8 @@ def test_where_a_cost_ranks_curves_are_of_what_selects_and_nothing_is_said_to_be
     curves = {chart.name: chart for chart in make_charts(costs)}["learning_curves"].panels[0]
     assert curves.y.title == "validation accuracy"
     assert curves.series[-1].hover[0].endswith("epoch 0.5: 80.00 %")
-    assert make_learning_curves(costs).columns[-1].label == "val/accuracy"
+    column = make_learning_curves(costs).columns[-1]
+    assert (column.label, column.show(0.8)) == ("val/accuracy", "80.00 %"), "as wherever else the metric stands"
     for table in (costs, usual):
         is_usual = table is usual
         assert ("on validation" in make_runs(table).caption) == is_usual
