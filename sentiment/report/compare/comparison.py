@@ -344,15 +344,26 @@ def _name_job(record: ResultRecord) -> str:
 
 
 def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
-    """Name groups by what tells them apart: the model where that suffices, else the settings that differ, too."""
-    records = [runs[0].record for runs in groups]
-    models = [record.option for record in records]
-    if len(set(models)) == len(models):
-        return models
-    keys = [key for key in list_differing(records) if key in records[0].settings and key != "model.name"]
-    keys = [key for key in keys if key not in NEUTRAL or (key == "seed" and all(len(runs) == 1 for runs in groups))]
-    names = [shorten(record.option, {key: record.settings.get(key, "-") for key in keys}) for record in records]
+    """Name groups by what tells them apart: the model, and where several have it, settings in which these differ."""
+    options = [runs[0].record.option for runs in groups]
+    names = []
+    for runs, option in zip(groups, options, strict=True):
+        alike = [other for other, of in zip(groups, options, strict=True) if of == option]
+        settings = runs[0].record.settings
+        names.append(shorten(option, {key: settings[key] for key in _list_telling(alike) if key in settings}))
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _list_telling(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
+    """List the settings in which groups differ; those first that tell the most of them apart, as a name is cut."""
+    records = [runs[0].record for runs in groups]
+    are_single = all(len(runs) == 1 for runs in groups)
+    keys = [key for key in list_differing(records) if key not in NEUTRAL or (key == "seed" and are_single)]
+    told: list[str] = []
+    while len(told) < len(keys):
+        rest = [key for key in keys if key not in told]
+        told.append(max(rest, key=lambda key: len({tuple(map(one.settings.get, [*told, key])) for one in records})))
+    return told
 
 
 def list_differing(records: Sequence[ResultRecord]) -> list[str]:

@@ -379,6 +379,19 @@ def test_groups_are_named_by_what_tells_them_apart(make_run):
     assert name_groups([[one], [make_run("transformer")]]) == ["rnn", "transformer"]
     assert name_groups([[one], [other]]) == ["rnn seed=0 pooling=mean", "rnn seed=1 pooling=max"]
     assert name_groups([[one], [one]]) == ["rnn (1)", "rnn (2)"]
+    tree = make_run("tree", params={"model.leaves": "3"})
+    named = ["rnn seed=0 pooling=mean", "rnn seed=1 pooling=max", "tree"]
+    assert name_groups([[one], [other], [tree]]) == named, "nothing that a model lacks or is alone with"
+
+
+def test_what_is_cut_of_a_group_s_name_tells_no_groups_apart(make_run):
+    """Seven long settings that two groups share stand before the one in which these differ."""
+    first, second = ({f"model.{letter * 30}": value for letter in "abcdefg"} for value in "01")
+    chosen = [(first, "1"), (first, "2"), (second, "1")]
+    names = name_groups([[make_run("rnn", params={**long, "model.width": width})] for long, width in chosen])
+    assert [name.split()[2] for name in names] == ["width=1", "width=2", "width=1"]
+    assert len(set(names)) == 3
+    assert all(name.endswith(" more)") for name in names), "no numbers, which would tell nothing"
 
 
 def test_the_printed_table_has_every_seed_and_the_sentence(make_run, capsys):
