@@ -2,7 +2,7 @@
 
 The classifier gives each n-gram that stands in a review one weight. It has the call signature of the networks, tokens
 and mask to logits, so that evaluation, storage, prediction and the measurement of latency are theirs. How its weights
-are found stands in `sentiment.training.naive_bayes`.
+are found stands in `sentiment.training.linear`.
 
 scikit-learn's `CountVectorizer` is left out on purpose: reviews are token ids already (same splits, same words as for
 the networks), and packed ids take a few seconds and 8 bytes an n-gram where a dictionary of strings takes minutes and

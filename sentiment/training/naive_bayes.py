@@ -1,8 +1,5 @@
 """Naive-Bayes ratios, for networks and for a linear classifier (Wang & Manning 2012, "Baselines and Bigrams").
 
-Of the classifier, each binary feature is scaled by the log-count ratio that naive Bayes gives it; on the scaled
-features stands a regularised linear classifier of scikit-learn. Scale and weight multiply to one weight a feature.
-
 Shapes: N reviews, M features, K classes, O outputs (1 for two classes, else K).
 """
 
@@ -10,27 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from sentiment.config.schema import NgramSettings
 from sentiment.data.batching import Item, collate
-from sentiment.errors import DataError
 from sentiment.models.ngram import FOLDS, NaiveBayesFeatures, assign_folds, list_positives
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 log = logging.getLogger(__name__)
-
-CALIBRATION_FOLDS = 3
-"""Parts of the training reviews, each of which calibrates a support vector machine that the others trained."""
-
-MAX_ITERATIONS = 1000
 
 SMOOTHING = 1.0
 """Added to every count in the ratios that a network sees, alpha in the paper."""
@@ -44,26 +34,6 @@ CHUNK = 256
 Counts = npt.NDArray[np.integer]
 
 Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.integer]
-
-
-class Linear(NamedTuple):
-    """Weights and biases: ``features @ weight.T + bias`` are log-odds."""
-
-    weight: Floats  # (O, M), of the plain binary features
-    bias: Floats  # (O,)
-
-
-def fit_linear(features: csr_matrix, labels: Labels, classes: int, settings: NgramSettings, seed: int) -> Linear:
-    """Fit one classifier for two classes, or each class against the rest, on (N, M) binary features and (N,) labels.
-
-    The seed decides on the order of the reviews within the solver of a support vector machine, and on their folds.
-
-    Raises:
-        DataError: A class has too few training reviews to calibrate a support vector machine.
-    """
-    fits = [_fit_one(features, labels == positive, settings, seed) for positive in list_positives(classes)]
-    return Linear(np.stack([fit.weight[0] for fit in fits]), np.concatenate([fit.bias for fit in fits]))
 
 
 def log_count_ratio(features: csr_matrix, positive: npt.NDArray[np.bool_], smoothing: float) -> Floats:
@@ -117,55 +87,3 @@ def _ratios(counts: Counts) -> npt.NDArray[np.float32]:
     positives = list_positives(len(counts))
     ratios = np.stack([ratio_of_counts(counts[one], seen - counts[one], SMOOTHING) for one in positives])
     return np.where(seen == 0, 0.0, ratios).astype(np.float32)
-
-
-def _fit_one(features: csr_matrix, positive: npt.NDArray[np.bool_], settings: NgramSettings, seed: int) -> Linear:
-    fitted = _fit_scaled(features, positive, settings, seed)
-    if settings.classifier == "logistic":
-        return fitted
-    slope, intercept = _calibrate(features, positive, settings, seed)
-    return Linear(fitted.weight * slope, fitted.bias * slope + intercept)
-
-
-def _fit_scaled(features: csr_matrix, positive: npt.NDArray[np.bool_], settings: NgramSettings, seed: int) -> Linear:
-    ratio = log_count_ratio(features, positive, settings.smoothing)  # (M,)
-    scaled = features.multiply(ratio).tocsr()
-    classifier = _build_classifier(settings, seed).fit(scaled, positive)
-    weight: Floats = classifier.coef_[0]
-    # The paper's interpolation: every feature moves towards the mean size of a weight, which is naive Bayes itself.
-    weight = (1 - settings.interpolation) * np.abs(weight).mean() + settings.interpolation * weight
-    return Linear((weight * ratio)[None], classifier.intercept_)
-
-
-def _build_classifier(settings: NgramSettings, seed: int) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
-
-    if settings.classifier == "logistic":
-        return LogisticRegression(C=settings.cost, max_iter=MAX_ITERATIONS)
-    return LinearSVC(C=settings.cost, max_iter=MAX_ITERATIONS, random_state=seed)
-
-
-def _calibrate(
-    features: csr_matrix, positive: npt.NDArray[np.bool_], settings: NgramSettings, seed: int
-) -> tuple[float, float]:
-    """Find the line from a machine's decision values to log-odds (Platt 1999), on reviews that it was not fitted on.
-
-    By hand rather than by `CalibratedClassifierCV`: the ratios too must come from the other folds only, and the line
-    is folded into the weights, so that the classifier stays linear.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-
-    fewest = min(int(positive.sum()), int((~positive).sum()))
-    if fewest < CALIBRATION_FOLDS:
-        raise DataError(
-            f"model.classifier=svm is calibrated on {CALIBRATION_FOLDS} folds, but a class has {fewest} training "
-            "reviews only; give more reviews, or set model.classifier=logistic, which needs no calibration"
-        )
-    decisions = np.empty(len(positive))
-    for rest, fold in StratifiedKFold(CALIBRATION_FOLDS, shuffle=True, random_state=seed).split(features, positive):
-        fitted = _fit_scaled(features[rest], positive[rest], settings, seed)
-        decisions[fold] = features[fold] @ fitted.weight[0] + fitted.bias[0]
-    line = LogisticRegression(C=np.inf).fit(decisions[:, None], positive)
-    return float(line.coef_[0, 0]), float(line.intercept_[0])

@@ -207,3 +207,20 @@ def test_prediction_imports_no_scikit_learn(ngram_settings, small_corpus, report
         [sys.executable, "-c", code, str(bundle)], cwd=PROJECT_DIR, capture_output=True, text=True, check=True
     )
     assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_the_time_of_a_fit_holds_no_import():
+    """The first run of a process would take longer than others equal to it."""
+    code = (
+        "import sys; import numpy as np; from scipy.sparse import csr_matrix\n"
+        "from sentiment.config.schema import NgramSettings; from sentiment.training import linear\n"
+        "features, labels, loaded = csr_matrix(np.eye(6)), np.arange(6) % 2, set(sys.modules)\n"
+        "learned = dict(name='ngram', max_n=1, min_frequency=1, keep_unknown=False)\n"
+        "for classifier in ('logistic', 'svm'):\n"
+        "    settings = NgramSettings(classifier=classifier, cost=1, smoothing=1, interpolation=1, **learned)\n"
+        "    linear.fit_linear(features, labels, 2, settings, 0)\n"
+        "print(sorted(name for name in set(sys.modules) - loaded if name.startswith(('sklearn', 'scipy'))))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_DIR, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

@@ -15,7 +15,8 @@ from sentiment.config.schema import NgramSettings
 from sentiment.data.tokenizer import UNK_ID
 from sentiment.errors import DataError
 from sentiment.models.ngram import NgramClassifier
-from sentiment.training.naive_bayes import fit_linear, log_count_ratio
+from sentiment.training.linear import fit_linear
+from sentiment.training.naive_bayes import log_count_ratio
 
 
 @pytest.fixture
