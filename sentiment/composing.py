@@ -32,6 +32,15 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
+def read_words(overrides: Sequence[str]) -> list[str]:
+    """Return the words of a command as they were typed, from ``hydra.overrides.task`` or ``hydra.overrides.hydra``.
+
+    Hydra keeps them in the configuration. There a ``${...}`` among them is an interpolation, to be resolved against
+    that list, or against what a sweep has before its jobs.
+    """
+    return list(map(str, cast(list[Any], OmegaConf.to_container(overrides, resolve=False))))
+
+
 def write_override(key: str, text: str) -> str:
     """Write an override that gives a key a text, such as a path, in Hydra's quotes where it needs them."""
     line = f"{key}={text}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from sentiment import paths
 from sentiment.config.objective import find_directions, list_objectives
@@ -67,7 +68,7 @@ def find_third(max_epochs: Any, validations_per_epoch: Any) -> int:
     return max(1, third)
 
 
-def name_study(search: str, overrides: Sequence[str]) -> str:
+def name_study(search: str, overrides: ListConfig) -> str:
     """Name the study of a command: the same command, the same study.
 
     Args:
@@ -77,7 +78,13 @@ def name_study(search: str, overrides: Sequence[str]) -> str:
     Returns:
         The search, and a few letters that stand for the other overrides, if there are any.
     """
-    others = sorted(override for override in overrides if override != f"search={search}")
+    from sentiment.composing import read_words  # Hydra, which commands without a configuration do not need
+
+    words = read_words(overrides)
+    for number in range(len(words)):
+        with suppress(OmegaConfBaseException):  # where a ${...} has a value, earlier versions named the study by that
+            words[number] = overrides[number]
+    others = sorted(word for word in words if word != f"search={search}")
     if not others:
         return search
     return f"{search}-{hashlib.sha256(' '.join(others).encode()).hexdigest()[:6]}"

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.atomic import write_text
+from sentiment.composing import read_words
 from sentiment.config.home import PROJECT_DIR, write_portable
 from sentiment.config.option import choice_of
 from sentiment.config.reading import read_settings
@@ -71,7 +72,7 @@ def read_run_context(config: DictConfig) -> RunContext:
     is_tracked = tracking.mlflow or tracking.tensorboard or choice_of(type(tracking)) is not None
     return RunContext(
         settings=settings,
-        overrides=tuple(hydra.overrides.task),
+        overrides=tuple(read_words(hydra.overrides.task)),
         output_dir=Path(hydra.runtime.output_dir),
         project_dir=PROJECT_DIR,
         sweep_dir=(working_dir / hydra.sweep.dir).resolve() if is_multirun else None,
@@ -100,7 +101,7 @@ def take_answer_file(kind: Kind) -> Path | None:
 def read_fixed(sweep_dir: Path) -> frozenset[str]:
     """Read the overrides that all jobs of a multirun share; empty where Hydra left no trace of them."""
     file = sweep_dir / MULTIRUN_FILE
-    return frozenset(map(str, OmegaConf.load(file).hydra.overrides.task)) if file.exists() else frozenset()
+    return frozenset(read_words(OmegaConf.load(file).hydra.overrides.task)) if file.exists() else frozenset()
 
 
 def write_multirun_command(sweep_dir: Path) -> None:
@@ -133,5 +134,5 @@ def read_multirun_command(sweep_dir: Path) -> str | None:
     if not file.exists():
         return None
     overrides = OmegaConf.load(file).hydra.overrides
-    hydra = [str(item) for item in overrides.hydra if not str(item).startswith("hydra.mode=")]
-    return shlex.join(["python", "run.py", "-m", *map(str, overrides.task), *hydra])
+    hydra = [item for item in read_words(overrides.hydra) if not item.startswith("hydra.mode=")]
+    return shlex.join(["python", "run.py", "-m", *read_words(overrides.task), *hydra])

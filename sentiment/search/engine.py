@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.checkout import read_commit
-from sentiment.composing import COMPOSE_ERRORS, spread_line, without_hydra
+from sentiment.composing import COMPOSE_ERRORS, read_words, spread_line, without_hydra
 from sentiment.errors import ConfigError, Fault, first_line
 from sentiment.flat import flatten, is_within
 from sentiment.format import format_duration, format_number, write_own_command
@@ -131,7 +131,8 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
     Raises:
         ConfigError: A population is to be of no particular size.
     """
-    typed = {key.removeprefix("hydra.sweeper.") for line in config.hydra.overrides.hydra for key in spread_line(line)}
+    lines = read_words(config.hydra.overrides.hydra)
+    typed = {key.removeprefix("hydra.sweeper.") for line in lines for key in spread_line(line)}
     told = {name: getattr(options, name) for name in END_KEYS if getattr(options, name) is not None}
     left, first, is_wished = told.keys() - typed, "the command line", True
     if left == told.keys():  # nothing is typed
@@ -141,11 +142,9 @@ def open_end(options: StudyOptions, config: DictConfig) -> StudyOptions:
         problem = "is the size of the population, and a budget alone leaves it open"
         raise ConfigError([Fault("hydra.sweeper.n_trials", problem, "add hydra.sweeper.n_trials=8")])
     write = {"budget": format_duration}
-    lines = {name: f"{name}={write.get(name, format_number)(value)}" for name, value in told.items()}
+    ends = {name: f"{name}={write.get(name, format_number)(value)}" for name, value in told.items()}
     if left and is_wished:
-        counted, unread = (
-            " and ".join(lines[name] for name in told if (name in left) == is_left) for is_left in (0, 1)
-        )
+        counted, unread = (" and ".join(ends[name] for name in told if (name in left) == is_left) for is_left in (0, 1))
         log.info("The study ends with %s; %s does not count, as %s comes first.", counted, unread, first)
     return options.model_copy(update=dict.fromkeys(left))
 

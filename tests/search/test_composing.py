@@ -41,6 +41,15 @@ def real(project_dir: Path) -> Iterator[Composer]:
         yield make_composer(project_dir / "conf")
 
 
+def test_a_study_takes_typed_interpolations_as_they_are_typed(sweep, study_dir, tmp_path):
+    """The storage's password is hidden among Hydra's own words: there, before any job, it has no number."""
+    lines = ("x=${.y}", "y=choice(1,2)", "hydra.sweep.subdir=at_${hydra:job.num}", "hydra.sweeper.n_trials=${.repeats}")
+    study = sweep(*lines, "hydra.sweeper.repeats=2", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert {trial.value for trial in study.trials} <= {2, 8}
+    assert {folder.name for folder in study_dir.glob("at_*")} == {f"at_{number}" for number in range(4)}
+
+
 def as_plain(config: DictConfig) -> str:
     return OmegaConf.to_yaml(config)  # text: NaN differs from itself
 

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.composing import without_hydra
+from sentiment.composing import read_words, without_hydra
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
@@ -313,7 +313,7 @@ def _start_parent(config: DictConfig) -> Parent:
         artifact_dir=str((Path(config.hydra.runtime.cwd) / expand_home(config.tracking.artifact_dir)).resolve()),
         sweep_dir=_sweep_dir(config),
         project_dir=PROJECT_DIR,
-        overrides=list(config.hydra.overrides.task),
+        overrides=read_words(config.hydra.overrides.task),
         base_yaml=OmegaConf.to_yaml(without_hydra(config)),
     )
 

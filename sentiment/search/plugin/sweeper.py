@@ -17,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from sentiment.composing import find_fixed_followers, write_override
+from sentiment.composing import find_fixed_followers, read_words, write_override
 from sentiment.credentials import hide_passwords
 from sentiment.errors import ConfigError, SentimentError, require_posix
 from sentiment.search.application import Application
@@ -97,7 +97,7 @@ def _hide_password(config: DictConfig, options: dict[str, Any]) -> None:
     """Move the storage's password into the environment, before anything is written from the configuration."""
     if not isinstance(options.get("storage"), str):
         return
-    lines = list(config.hydra.overrides.hydra)
+    lines = read_words(config.hydra.overrides.hydra)
     with read_write(config.hydra):
         hidden, *config.hydra.overrides.hydra = hide_passwords([f"{STORAGE_KEY}={options['storage']}", *lines])
         options["storage"] = config.hydra.sweeper.storage = hidden.partition("=")[2]

@@ -18,6 +18,7 @@ from typing import Any
 from omegaconf import DictConfig
 from optuna.samplers import BaseSampler
 
+from sentiment.composing import read_words
 from sentiment.errors import ConfigError, Fault
 
 TARGET = f"{__name__}.build_hub_sampler"
@@ -38,7 +39,7 @@ def require_named_by_a_person(sampler: Mapping[str, Any], config: DictConfig) ->
     faults = []
     if importlib.util.find_spec("optunahub") is None:
         faults.append(Fault(KEY, "hub needs OptunaHub, which is not installed", "pip install -e '.[hub]'"))
-    given = {str(line).partition("=")[0].lstrip("+") for line in config.hydra.overrides.hydra}
+    given = {line.partition("=")[0].lstrip("+") for line in read_words(config.hydra.overrides.hydra)}
     named = [f"{KEY}.{name}" for name in ("package", "ref", "registry") if sampler.get(name) is not None]
     for key in {f"{KEY}.package", *named} - given:
         faults.append(Fault(key, "decides which code runs, and is not on the command line", f"write {key}=... there"))

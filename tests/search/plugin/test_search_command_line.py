@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import ListConfig
 
 from sentiment.config.command_line import check_command_line
 from sentiment.config.home import PROJECT_DIR, name_study
@@ -196,7 +197,7 @@ def test_a_study_that_has_begun_goes_on_though_its_trials_test_or_share_seeds(tm
     lines = [*lines, "data=synthetic", *FEW_CORNERS]
     command = ("-m", *lines, f"hydra.sweep.dir={tmp_path}/${{hydra.sweeper.study_name}}", "hydra.sweeper.repeats=2")
     assert list(find_faults(*command)) == [key]
-    folder = tmp_path / (named or name_study("rnn", lines))
+    folder = tmp_path / (named or name(*lines))
     folder.mkdir()
     assert list(find_faults(*command)) == [key]
     write_study_address(folder, folder.name, None, "python run.py")
@@ -234,12 +235,30 @@ def test_a_space_that_cannot_be_drawn_from_is_a_fault():
     assert list(find_faults("-m", "search=rnn", "model.depth=range(3,3)")) == ["model.depth"]
 
 
+def name(*lines: str) -> str:
+    return name_study("rnn", ListConfig(list(lines)))
+
+
 def test_the_same_command_names_the_same_study():
-    assert name_study("rnn", ["search=rnn"]) == "rnn"
-    named = name_study("rnn", ["search=rnn", "seed=1", "data=imdb"])
-    assert named.startswith("rnn-")
-    assert named == name_study("rnn", ["data=imdb", "search=rnn", "seed=1"]), "the order of overrides is no matter"
-    assert named != name_study("rnn", ["search=rnn", "seed=2", "data=imdb"])
+    assert name("search=rnn") == "rnn"
+    named = name("search=rnn", "seed=1", "data=imdb")
+    assert named == "rnn-ebb05d"
+    assert named == name("data=imdb", "search=rnn", "seed=1"), "the order of overrides is no matter"
+    assert named != name("search=rnn", "seed=2", "data=imdb")
+
+
+@pytest.mark.parametrize(
+    ("word", "counted"),
+    [
+        ("model.hidden_size=${.embedding_size}", "model.hidden_size=${.embedding_size}"),  # no place in a list
+        ("data.max_tokens=${model.embedding_size}", "data.max_tokens=32"),  # as in earlier versions
+    ],
+)
+def test_a_study_is_named_by_a_typed_interpolation_as_far_as_it_has_a_value(word, counted):
+    lines = ["search=rnn", "model=rnn", "model.embedding_size=32"]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        sweeper = compose("config", [*lines, word], return_hydra_config=True).hydra.sweeper
+    assert sweeper.study_name == name(*lines, counted)
 
 
 @pytest.mark.parametrize(
