@@ -74,7 +74,8 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
         overrides: Fixed and swept overrides.
         is_grid: Whether every combination runs.
     """
-    if faults := [*find_replaced(overrides, Override.get_key_element), *_find_rewritten(overrides, is_grid=is_grid)]:
+    replaced = find_replaced(overrides, Override.get_key_element)
+    if faults := [*replaced, *_find_rewritten(overrides, is_grid=is_grid), *_find_moved(overrides)]:
         return faults
     by_key = {override.get_key_element(): override for override in overrides if not override.is_delete()}
     for one, other in itertools.combinations(by_key.values(), 2):
@@ -125,16 +126,40 @@ def _find_rewritten(overrides: Sequence[Override], *, is_grid: bool) -> Iterator
     Of an extension its values alone are left, and of ``~key`` the condition that the key is null.
     """
     for override in overrides:
-        key, loader = override.key_or_group, override.config_loader
+        key = override.key_or_group
         if override.is_hydra_override():
             continue
         if override.is_list_extend():
             problem = f"each job would get {override.get_value_element_as_str()} in place of the list, not added to it"
             yield Fault(key, problem, f"write the whole list, {key}=[A,B], or take a study, which adds: search=grid")
         is_bare = override.is_delete() and override.value_type is None
-        if is_grid and is_bare and not (loader and loader.get_group_options(key)):
+        if is_grid and is_bare and not _is_choice(override):
             problem = f"{override.input_line} would delete it where it is null, and fail elsewhere"
             yield Fault(key, problem, f"write ~{key}=VALUE with the value that it has, or take a study: search=grid")
+
+
+def _find_moved(overrides: Sequence[Override]) -> Iterator[Fault]:
+    """Yield the faults of words that would count before what stands ahead of them.
+
+    Hydra's sweepers keep the last word of a key, at the place of its first one. Options are chosen before all values.
+    """
+    values = [one for one in overrides if not one.is_hydra_override() and not _is_choice(one)]
+    places: dict[str, int] = {}
+    for number, last in enumerate(values):
+        key = last.get_key_element()
+        place = places.setdefault(key, number)
+        for between in values[place:number]:
+            if between.get_key_element() != key and are_related(between.key_or_group, last.key_or_group):
+                first, kept = values[place].input_line, between.input_line
+                problem = f"{last.input_line} would count before {kept}: a multirun gives it the place of {first}"
+                yield Fault(last.key_or_group, problem, f"leave {first} or {kept} out, or take a study: search=grid")
+
+
+def _is_choice(override: Override) -> bool:
+    """Return whether an override chooses an option of a config group."""
+    loader = override.config_loader
+    is_group = bool(loader and loader.get_group_options(override.key_or_group))
+    return is_group and not isinstance(override.value(), dict)
 
 
 def _is_overwritten(one: Override, later: Override) -> bool:

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.usefixtures("composed_once")
 
 SEARCHES = {STUDY_SWEEPER: list_search_points}
 
+OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]
+
 
 def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
     try:
@@ -350,7 +352,7 @@ def test_both_ends_of_an_interval_are_checked():
     assert "20.0 is out of range" in faults["optimizer.lr"][0]
 
 
-@pytest.mark.parametrize("sweeper", [["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"], ["search=study"]])
+@pytest.mark.parametrize("sweeper", [OPTUNA, ["search=study"]])
 @pytest.mark.parametrize(
     ("written", "meant"),
     [("interval(1,3)", "range(1,4)"), ("tag(log,interval(1,3.5))", "tag(log,int(interval(1,3)))")],
@@ -536,7 +538,7 @@ def test_what_hydra_would_stumble_over_in_the_middle_of_a_sweep_or_run_twice_is_
 @pytest.mark.filterwarnings("ignore:extend_list")
 def test_a_list_that_each_job_would_have_replaced_is_refused_where_a_study_extends_it():
     command = ("-m", "pretrain=mlm", "pretrain.cutoffs=extend_list(20000)", "seed=0,1")
-    for sweeper in ([], ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]):
+    for sweeper in ([], OPTUNA):
         [(key, (problem, _))] = find_faults(*command, *sweeper).items()
         assert key == "pretrain.cutoffs"
         assert problem == "each job would get [20000] in place of the list, not added to it"
@@ -587,6 +589,36 @@ def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
     assert find_faults("-m", "trainer={max_epochs: 3},{max_epochs: 4}", "trainer.patience=5") == {}
     assert find_faults("-m", "trainer={max_epochs: 3}", "trainer={patience: 5, max_epochs: 4}", "seed=0,1") == {}
     assert find_faults("optimizer=sgd", "optimizer={lr: 0.1}") == {}
+
+
+@pytest.mark.parametrize("sweeper", [[], OPTUNA])
+@pytest.mark.parametrize(
+    ("words", "key", "told"),
+    [
+        (["seed=1", "++seed=2", "seed=3"], "seed", "seed=3 would count before ++seed=2"),
+        (["trainer.max_epochs=5", "trainer={max_epochs: 7}", "trainer.max_epochs=3"], "trainer.max_epochs", "place of"),
+        (["model={depth: 1}", "model.depth=2", "model={depth: 1}"], "model", "before model.depth=2"),
+        (
+            ["+hydra.sweeper.params={trainer.max_epochs: 3}", "trainer={max_epochs: 7}", "trainer.max_epochs=5"],
+            "trainer.max_epochs",
+            "the place of trainer.max_epochs=3",
+        ),
+    ],
+)
+def test_a_word_that_a_multirun_would_put_before_another_one_is_refused(sweeper, words, key, told):
+    [(found, (problem, remedy))] = find_faults("-m", *sweeper, *words).items()
+    assert found == key
+    assert told in problem
+    assert remedy.startswith("leave ")
+    typed = [word for word in words if not word.startswith("+hydra")]
+    assert find_faults(*typed) == find_faults("-m", *sweeper, *typed[-2:]) == {}
+    if not sweeper:
+        assert find_faults("-m", "search=grid", *words, "data.batch_size=4,8", searches=SEARCHES) == {}
+
+
+def test_a_word_that_is_typed_again_after_others_passes():
+    assert find_faults("-m", "model=rnn", "model.depth=2", "seed=0,1", "model.depth=1", "model=transformer") == {}
+    assert find_faults("-m", "model.depth=1", "model=rnn,transformer", "model.depth=2") == {}
 
 
 def test_words_for_one_key_that_hydra_tells_apart_by_their_signs_are_both_kept():
