@@ -37,6 +37,7 @@ BASE = [
     "errors",
     "credentials",
     "atomic",
+    "picture",
     "json_file",
     "paths",
     "checkout",

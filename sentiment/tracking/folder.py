@@ -16,6 +16,7 @@ from sentiment.atomic import replacing
 from sentiment.config.run_context import RunContext
 from sentiment.errors import Reached
 from sentiment.format import format_percent, write_csv_cell
+from sentiment.picture import write_figure
 from sentiment.tracking.ending import FINAL, Ending
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.outbox import Outbox
@@ -227,8 +228,7 @@ def write_predictions(file: Path, result: RunResult) -> None:
 
 def write_confusion(folder: Path, counts: npt.NDArray[np.int64], class_names: Sequence[str]) -> None:
     """Write ``confusion_matrix.png`` and ``confusion_matrix.csv``; (K, K) counts, rows are true classes."""
-    with replacing(folder / "confusion_matrix.png") as unfinished:
-        draw_confusion(counts, class_names).savefig(unfinished, format="png", dpi=150)
+    write_figure(draw_confusion(counts, class_names), folder / "confusion_matrix.png", 150)
     with replacing(folder / "confusion_matrix.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["true \\ predicted", *map(write_csv_cell, class_names)])

@@ -6,7 +6,6 @@ and looks are those of `sentiment.report.draw.plotly`.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure  # no pyplot: nothing global, no window system
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sentiment.atomic import write_bytes
 from sentiment.format import format_number
+from sentiment.picture import write_figure
 from sentiment.report.draw.chart import Axis, Chart, Panel, Series
 from sentiment.report.draw.look import (
     NEUTRAL,
@@ -61,10 +60,8 @@ def write_png(chart: Chart, file: Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
-    picture = io.BytesIO()
     figure = draw_static(chart)
-    figure.savefig(picture, format="png", dpi=min(DPI, MOST_PIXELS / max(figure.get_size_inches())))
-    write_bytes(file, picture.getvalue())
+    write_figure(figure, file, min(DPI, MOST_PIXELS / max(figure.get_size_inches())))
 
 
 def draw_static(chart: Chart) -> Figure:
@@ -74,7 +71,7 @@ def draw_static(chart: Chart) -> Figure:
     width = max(7.5, PANEL_WIDTH * columns)
     height = 1.0 + rows * max(_height(panel) for panel in chart.panels)
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(_plain(chart.title), fontsize=13, x=0.01, ha="left")
+    figure.suptitle(chart.title, fontsize=13, x=0.01, ha="left")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     ranges = find_colour_ranges(chart)
     for axes, panel, looks in zip(grid, chart.panels, choose_looks(chart), strict=False):
@@ -101,16 +98,16 @@ def _name_categories(categories: Sequence[str]) -> list[str]:
         names = ["\n".join(wrap(name, 40, lines)) for name in categories]
         if len(set(names)) == len(names):
             break
-    return [_plain(name) for name in names]
+    return names
 
 
 def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, ColourRange]) -> None:
     named: dict[str, Artist] = {}
     for axes in grid:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            named.setdefault(label.replace(r"\$", "$"), handle)
+            named.setdefault(label, handle)
     if named:
-        names = [_plain("\n".join(wrap(name, 40, MOST_LINES))) for name in named]
+        names = ["\n".join(wrap(name, 40, MOST_LINES)) for name in named]
         longest = max(len(line) for name in names for line in name.split("\n"))
         room = int(figure.get_figwidth() // (KEY_WIDTH + CHARACTER_WIDTH * longest))
         columns = max(1, min(6, room, len(named)))
@@ -120,13 +117,13 @@ def _add_keys(figure: Figure, grid: list[Axes], ranges: dict[Axis | None, Colour
     for scale in ranges.values():
         mappable = ScalarMappable(Normalize(scale.low, scale.high), COLOUR_MAP)
         bar = figure.colorbar(mappable, ax=grid, shrink=0.7, pad=0.02, aspect=30)
-        bar.set_label(_plain(scale.axis.title))
+        bar.set_label(scale.axis.title)
         if scale.axis.is_percent:
             bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, ColourRange]) -> None:
-    axes.set_title(_plain(panel.title), loc="left", fontsize=10)
+    axes.set_title(panel.title, loc="left", fontsize=10)
     _draw_axis(axes, panel, panel.x)
     _draw_axis(axes, panel, panel.y)
     for order, (series, look) in enumerate(zip(panel.series, looks, strict=True), start=2):
@@ -142,7 +139,7 @@ def _draw_panel(axes: Axes, panel: Panel, looks: Sequence[Look], ranges: dict[Ax
 def _draw_axis(axes: Axes, panel: Panel, axis: Axis) -> None:
     which = "x" if axis is panel.x else "y"
     scale = axes.xaxis if which == "x" else axes.yaxis
-    scale.set_label_text(_plain(axis.title))
+    scale.set_label_text(axis.title)
     scale.get_label().set_fontsize(9)
     scale.set_tick_params(labelsize=8)
     if axis.categories is not None:
@@ -168,7 +165,7 @@ def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: Co
     if series.is_grid:
         _draw_grid(axes, series, x, y, scale)
         return
-    style: dict[str, Any] = {"alpha": look.opacity, "zorder": order, "label": _plain(series.name) or "_nameless"}
+    style: dict[str, Any] = {"alpha": look.opacity, "zorder": order, "label": series.name or "_nameless"}
     size = look.mark_size * POINTS_A_PIXEL
     if series.kind == "bar":
         axes.barh(y, x, height=0.65, color=look.colour, **style)
@@ -212,8 +209,3 @@ def _draw_grid(axes: Axes, series: Series, x: list[float], y: list[float], scale
         axes.contourf(x, y, cells, levels=12, **style)
     else:
         axes.pcolormesh(x, y, cells, shading="nearest", edgecolors="white", linewidth=1.0, **style)
-
-
-def _plain(text: str) -> str:
-    """Keep matplotlib from reading dollar signs as mathematics."""
-    return text.replace("$", r"\$")
