@@ -75,10 +75,10 @@ def name_sweep(overrides: Sequence[str]) -> str:
     return " ".join(["sweep", *_cut([f"{key}={value}" for key, value in changed.items()])])
 
 
-def shorten(model: str, changed: Mapping[str, str]) -> str:
-    """Join the model's name and the changed settings under their short names."""
+def shorten(model: str, changed: Mapping[str, str], length: int = NAME_LENGTH) -> str:
+    """Join the model's name and the changed settings under their short names, of which `length` characters are kept."""
     settings = {key: value for key, value in _leave_out_tracking(changed).items() if key != "model"}
-    return " ".join([model, *_cut(list(_write_settings(settings).values()))])
+    return " ".join([model, *_cut(list(_write_settings(settings).values()), length)])
 
 
 def _write_settings(settings: Mapping[str, str]) -> dict[str, str]:

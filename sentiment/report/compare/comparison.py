@@ -36,6 +36,10 @@ NEUTRAL = ("seed", "trainer.test", *DATA_PATHS)
 """Settings in which runs of one group may differ: the fingerprint, not the path, tells what a file holds."""
 
 
+MOST_TOLD = 60
+"""Characters of a group's settings in its name, which stands in every sentence and row on it."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs of one setting."""
@@ -350,7 +354,8 @@ def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
     for runs, option in zip(groups, options, strict=True):
         alike = [other for other, of in zip(groups, options, strict=True) if of == option]
         settings = runs[0].record.settings
-        names.append(shorten(option, {key: settings[key] for key in _list_telling(alike) if key in settings}))
+        told = {key: settings[key] for key in _list_telling(alike) if key in settings}
+        names.append(shorten(option, told, MOST_TOLD))
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 
