@@ -10,7 +10,7 @@ import itertools
 import math
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,17 @@ def probe_search(
             )  # fmt: skip
             results.append((extreme, measured))
     return results
+
+
+def list_unmeasured(search: Search, points: Iterable[Point]) -> list[str]:
+    """List the keys that decide on a result and that a probe had at other values than the job that it stands for."""
+    found: dict[str, None] = {}
+    for point in points:
+        overrides = search.space.to_overrides(point)
+        probed = add_overrides(overrides, search.options.probe_overrides)
+        of_job, of_probe = (search.composer.resolve(_compose(search, typed)) for typed in (overrides, probed))
+        found |= dict.fromkeys(key for key, text in of_job.items() if of_probe.get(key) != text)
+    return list(found)
 
 
 def add_overrides(overrides: Sequence[str], last: Sequence[str]) -> tuple[str, ...]:

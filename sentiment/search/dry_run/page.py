@@ -14,7 +14,7 @@ from rich.text import Text
 from sentiment.format import format_bytes, format_count, format_duration, format_number
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
-from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, probe_search
+from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, list_unmeasured, probe_search
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.planning import read_epochs
 from sentiment.search.search import Search
@@ -61,7 +61,8 @@ def report_dry_run(search: Search, runner: JobRunner, application: Application) 
     trials = left.count_fitting(search, [one.seconds for _, one in measured if one.failure is None], epochs)
     found = [one for _, one in measured]
     expectation = expect(found, trials=trials, slots=options.n_jobs, repeats=search.repeats.count)
-    print_estimate(measured, expectation, trials, left, search, console)
+    unmeasured = list_unmeasured(search, (extreme.point for extreme, _ in measured))
+    print_estimate(measured, expectation, trials, left, search, unmeasured, console)
 
 
 def _take_slots(search: Search) -> list[Slot]:
@@ -155,6 +156,7 @@ def print_estimate(
     trials: int,
     left: Left,
     search: Search,
+    unmeasured: Sequence[str],
     console: Console,
 ) -> None:
     """Print what was measured, and what that means for the whole search."""
@@ -177,11 +179,13 @@ def print_estimate(
     if not measured and not left.is_done:
         console.print("No estimate: of the values that were tried, none keep the constraints, so that nothing was run.")
         return
-    for line in _write_expectation(expectation, trials, left, search):
+    for line in _write_expectation(expectation, trials, left, search, unmeasured):
         console.print(Text(line))
 
 
-def _write_expectation(expectation: Expectation | None, trials: int, left: Left, search: Search) -> Iterator[str]:
+def _write_expectation(
+    expectation: Expectation | None, trials: int, left: Left, search: Search, unmeasured: Sequence[str]
+) -> Iterator[str]:
     limit, open_trials = search.options.limit, left.interrupted + left.retried + left.new
     if left.is_done:
         reason = f"has no budget left for more ({limit.write(left.spent)})" if open_trials else "has all its trials"
@@ -212,6 +216,8 @@ def _write_expectation(expectation: Expectation | None, trials: int, left: Left,
         f"({least} if all were like the shortest job, {most} if like the longest)."
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
+    if unmeasured:
+        yield f"On top comes what hydra.sweeper.probe_overrides leaves out: {', '.join(unmeasured)}."
     if expectation.host_bytes is not None:
         memory = f"Memory: up to {format_bytes(expectation.host_bytes)} for all jobs together"
         if expectation.device_bytes:

@@ -76,7 +76,7 @@ def test_memory_that_nobody_has_seen_is_none(device_bytes, shown, told):
     search = SimpleNamespace(options=SimpleNamespace(limit=None, n_jobs=2, trials_per_device=1, devices_per_trial=2))
     console = Console(file=io.StringIO(), width=100)
     expectation = expect([measured], trials=4, slots=2)
-    print_estimate([(LabelledPoint("largest", {}), measured)], expectation, 4, left, search, console)
+    print_estimate([(LabelledPoint("largest", {}), measured)], expectation, 4, left, search, [], console)
     output = console.file.getvalue()
     assert find_line(output, "largest").split() == ["largest", "about", "10.0", "s", "512", "MiB", *shown.split()]
     line = "Memory: up to 1,024 MiB for all jobs together"

@@ -155,6 +155,12 @@ def test_a_length_that_is_only_a_bound_tells_how_many_trials_fit_at_most(dry_run
     assert "failed" not in told
 
 
+@pytest.mark.parametrize(("steps", "is_told"), [(4, True), (2, False)])
+def test_what_a_probe_leaves_out_is_told_where_jobs_have_it(dry_run, steps, is_told):
+    told = dry_run("x=interval(0,9)", f"steps={steps}", "hydra.sweeper.probe_overrides=['steps=2']")
+    assert ("On top comes what hydra.sweeper.probe_overrides leaves out: steps." in told) == is_told
+
+
 def test_what_is_extended_is_told_and_not_pruned(sweep, dry_run, study_dir):
     sweep("x=choice(1,2,3,4)", GRID, task=Task())
     other = {"study_dir": study_dir.parent / "other"}
