@@ -134,7 +134,8 @@ class ReportingCallback(pl.Callback):
 
     Args:
         reporter: Takes the numbers.
-        every_n_steps: Steps between two reports of ``train/loss``, which is the mean over these steps.
+        every_n_steps: Steps between two reports of ``train/loss``, the mean since the last report; each validation is
+            preceded by another one.
         objective: Metric that selects the checkpoint.
         print_validations: Also log one line per validation, where no progress bar shows it.
     """

@@ -40,7 +40,10 @@ class Reporter:
     """
 
     def trained(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
-        """Take training metrics (``train/loss``, ``train/lr``), every ``trainer.log_every_n_steps`` steps."""
+        """Take training metrics (``train/loss``, ``train/lr``).
+
+        They come every ``trainer.log_every_n_steps`` steps, and before each validation.
+        """
 
     def validated(self, metrics: Mapping[str, float], *, step: int, epoch: float) -> None:
         """Take the validation metrics; an exception raised here ends the run and reaches the caller of `fit`."""
