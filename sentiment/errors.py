@@ -120,7 +120,7 @@ class Reached:
     metrics: Mapping[str, float]  # values by their full names: ``val/...`` of the best validation
     epochs: float  # passes over the training data that were made
     best_epoch: float  # epoch of the best validation, a float
-    seconds: float  # wall time of fitting
+    seconds: float  # wall time of training, as `sentiment.training.result.RunResult` defines it
     parameters: int  # number of trainable parameters
 
 

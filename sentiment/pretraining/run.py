@@ -236,7 +236,7 @@ def train_words(
         callbacks = [reporting, build_selection(plan, checkpoints), last]
         trainer = build_trainer(plan, folder, callbacks, parts=PARTS)
         try:
-            fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
+            seconds = fit(trainer, module, build_data(plan, pieces, PARTS), reporting, last)
         except (NonFiniteLossError, UndefinedObjectiveError) as error:
             raise type(error)(f"While words were learned: {error.problem}", "lower pretrain.lr") from error
         module.load_state_dict(read_checkpoint(checkpoints / BEST_FILE)["state_dict"])
@@ -245,7 +245,7 @@ def train_words(
     result = RunResult(
         metrics=reporting.best,
         parameters=count_parameters(objective),
-        seconds=last.seconds,
+        seconds=seconds,
         epochs=epochs,
         best_epoch=reporting.best_epoch,
         checkpoint=folder / WEIGHTS_FILE,

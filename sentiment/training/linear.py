@@ -82,7 +82,8 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
         network = fit_ngram_classifier(corpus, settings)
         metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"), "val/loss")
         parameters = count_parameters(network)
-        log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", seconds)
         log.info("  %s", write_line(metrics, settings.selection))
         reporter.validated(metrics, step=1, epoch=EPOCH)
         require_defined(metrics, settings.selection)
@@ -91,7 +92,6 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
             tested, test = evaluate(network, corpus.test, SplitMetrics(classes, "test/", calibration=True), "test/loss")
             reporter.tested(tested, step=1, epoch=EPOCH)
             metrics = {**metrics, **tested}
-        seconds = time.perf_counter() - started
         latency_ms = measure_latency_ms(
             network,
             tokens=settings.data.max_tokens,  # a review as long as the networks are measured on

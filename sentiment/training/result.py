@@ -101,8 +101,9 @@ class TestPredictions:
 class RunResult(Reached):
     """The outcome of training one model; its metrics are those of the *selected* checkpoint.
 
-    They are ``val/...``, ``test/...`` if tested, and ``time/latency_ms``. `seconds` is the wall time of fitting and
-    testing; data preparation does not count.
+    They are ``val/...``, ``test/...`` if tested, and ``time/latency_ms``. `seconds`, which is ``time/fit_seconds``, is
+    the wall time of training with its validations, that of interrupted attempts included up to their last whole epoch;
+    preparing data, learning words, testing and measuring the latency do not count.
     """
 
     checkpoint: Path  # Lightning checkpoint of the selected weights

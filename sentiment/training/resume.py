@@ -101,7 +101,7 @@ class LastCheckpoint(pl.Callback):
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on the run, that of interrupted attempts up to their last epoch included."""
+        """Wall time spent on the training, that of interrupted attempts up to their last epoch included."""
         earlier = 0.0 if self._taken_up is None else float(self._taken_up["seconds"])
         return earlier + time.monotonic() - self._started
 

@@ -130,12 +130,11 @@ def train_replica(
         parameters = count_parameters(module.network)
         where = "; ".join(filter(None, [device, describe_load()]))
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", where)
-        fit(trainer, module, data, reporting, last)
+        seconds = fit(trainer, module, data, reporting, last)
         epochs = epochs_done(trainer)
         module.load_state_dict(read_checkpoint(folder / BEST_FILE)["state_dict"])
         if settings.trainer.test:
             trainer.test(module, datamodule=data, verbose=False)
-        seconds = last.seconds  # before the latency is measured: the clock runs on
         if not trainer.is_global_zero:
             return None
         latency_ms = _measure_latency(settings, corpus, module.network, trainer)
@@ -250,8 +249,10 @@ def fit(
     data: ReviewDataModule,
     reporting: ReportingCallback,
     last: LastCheckpoint,
-) -> None:
-    """Train, from the last whole epoch of an interrupted attempt (or part of one) if there is one.
+) -> float:
+    """Train, from the last whole epoch of an interrupted attempt (or part of one) if there is one; return its seconds.
+
+    What these are says `RunResult`.
 
     Raises:
         RunPruned: With how far the run came; nobody will go on from its checkpoints, so they are removed.
@@ -276,12 +277,14 @@ def fit(
         if trainer.is_global_zero:
             last.give_back()
         raise
+    seconds = last.seconds  # now: the clock runs on
     if reporting.best is not None:
         with _forgetting_refused(last.folder.parent, trainer):
             require_defined(reporting.best, reporting.objective)
     profiler = trainer.profiler  # type: ignore[attr-defined]  # set from outside of its class
     if isinstance(profiler, StepProfiler):
         log.info("%s", profiler.report())
+    return seconds
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,17 @@ def test_a_run_learns_and_reports_as_a_network_does(ngram_settings, small_corpus
     np.testing.assert_array_equal(result.test.labels, small_corpus.test.labels)
     assert np.trace(result.test.confusion()) / 100 == pytest.approx(tested["test/accuracy"])
     assert result.checkpoint.is_file()
+
+
+def test_a_test_is_no_time_of_training(ngram_settings, small_corpus, recording_reporter, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(linear, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Slow(recording_reporter):
+        def tested(self, metrics, **at):
+            now[0] += 1000
+
+    assert train_and_test(ngram_settings(), small_corpus, tmp_path, Slow()).seconds == 0
 
 
 def test_an_objective_that_is_no_number_ends_the_run(ngram_settings, small_corpus, reporter, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -569,6 +570,28 @@ def test_the_time_of_both_attempts_counts(small_settings, small_corpus, reporter
     checkpoint["sentiment.resume"]["seconds"] += 1000
     torch.save(checkpoint, last)
     assert 1000 < train_and_test(settings, small_corpus, tmp_path, reporter).seconds < 1100
+
+
+def test_neither_a_test_nor_what_is_counted_already_is_time_of_training(
+    small_settings, small_corpus, recording_reporter, monkeypatch, tmp_path
+):
+    now, tests = [0.0], []
+    monkeypatch.setattr("sentiment.training.resume.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(recording_reporter):
+        def validated(self, metrics, **at):
+            now[0] += 1
+
+        def tested(self, metrics, **at):
+            now[0] += 1000
+            tests.append(metrics)
+            if len(tests) == 1:
+                raise PowerCut
+
+    settings = small_settings("model=rnn", "trainer.max_epochs=2", "trainer.patience=null", "trainer.test=true")
+    with pytest.raises(PowerCut):
+        train_and_test(settings, small_corpus, tmp_path, Slow())
+    assert train_and_test(settings, small_corpus, tmp_path, Slow()).seconds == 2
 
 
 @pytest.mark.parametrize("validations", [1, 3])

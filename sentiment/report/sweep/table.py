@@ -64,7 +64,8 @@ class SweepRow:
     metrics: Mapping[str, float]
     curve: tuple[CurvePoint, ...] = ()  # validations of the objective that `choose_followed` names, in order
     started_seconds: float | None = None  # start, seconds after the sweep's first start; None if it never started
-    ended_seconds: float | None = None  # end, on the same clock; None while it runs
+    # End, on the same clock; None while it runs. Of a job of a plain multirun, that of its training.
+    ended_seconds: float | None = None
     # When a trial of a study was measured last, on the same clock; None where nobody knows.
     measured_seconds: float | None = None
     reason: str | None = None  # why it has no rank: it breaks a limit, was pruned, failed or killed; None otherwise
