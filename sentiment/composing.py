@@ -18,10 +18,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.errors import Fault
+from sentiment.errors import Fault, first_line
 from sentiment.flat import are_related, flatten, is_within
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
+
+OF_FILE = re.compile(
+    r"(?P<file>In '.+?'): \w+ raised while composing config:\n(?P<reason>.+)\n\s+full_key: (?P<key>.+)"
+)
+"""What Hydra says of a key or a value that a file has and its group does not take."""
 
 INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.]+)\}")
 """A key that a value of a YAML file follows."""
@@ -30,6 +35,14 @@ INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.]+)\}")
 def without_hydra(config: DictConfig) -> DictConfig:
     """Return the settings of a composed configuration alone: a copy without Hydra's node."""
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def find_reason(error: BaseException) -> str:
+    """Return in one line why something does not compose; of a file, the key at fault too."""
+    cause = error.__cause__ or error
+    if found := OF_FILE.match(str(cause)):
+        return "{}, {}: {}".format(*found.group("file", "key", "reason"))
+    return first_line(cause)
 
 
 def read_words(overrides: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_fixed_followers, find_nested, spread
+from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_fixed_followers, find_nested, find_reason, spread
 from sentiment.config.conflicts import (
     find_idle_pruners,
     find_lost_interpolations,
@@ -71,7 +71,7 @@ from sentiment.config.points import (
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
 from sentiment.config.unread import UnreadKeys
-from sentiment.errors import ConfigError, Fault, first_line
+from sentiment.errors import ConfigError, Fault
 from sentiment.private import expand_aliases, parse_arguments, read_folder
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
@@ -420,7 +420,7 @@ class CommandLineCheck:
         try:
             self._compose(overrides)
         except UNCOMPOSABLE as error:
-            return first_line(error.__cause__ or error)
+            return find_reason(error)
         return None
 
     def _compose(self, overrides: list[Override], *, with_hydra: bool = False) -> DictConfig:

@@ -17,8 +17,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.checkout import read_commit
-from sentiment.composing import COMPOSE_ERRORS, read_words, spread_line, without_hydra
-from sentiment.errors import ConfigError, Fault, first_line
+from sentiment.composing import COMPOSE_ERRORS, find_reason, read_words, spread_line, without_hydra
+from sentiment.errors import ConfigError, Fault
 from sentiment.flat import flatten, is_within
 from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.nearest import nearest
@@ -283,7 +283,7 @@ def _check_population(search: Search) -> list[Fault]:
 
 def _blame(overrides: tuple[str, ...], error: Exception) -> Fault:
     """Name the override that the reason speaks of, else the whole point."""
-    reason = first_line(error.__cause__ or error)
+    reason = find_reason(error)
     for override in overrides:
         key, _, value = override.partition("=")
         if key.lstrip("+~") in reason or (value and value in reason):

@@ -10,8 +10,8 @@ from dataclasses import replace
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
-from sentiment.composing import COMPOSE_ERRORS
-from sentiment.errors import ConfigError, DataError, Fault, ModelFileError, SentimentError, first_line
+from sentiment.composing import COMPOSE_ERRORS, find_reason
+from sentiment.errors import ConfigError, DataError, Fault, ModelFileError, SentimentError
 from sentiment.format import join_names
 from sentiment.json_file import digest_json
 from sentiment.search.application import Application
@@ -134,7 +134,7 @@ def _list_reasons(error: Exception) -> list[str]:
     """Return why the values of a trial are refused, each reason on one line."""
     if isinstance(error, ConfigError):
         return [f"{fault.key}: {fault.problem}" for fault in error.faults]
-    return [error.problem if isinstance(error, SentimentError) else first_line(error.__cause__ or error)]
+    return [error.problem if isinstance(error, SentimentError) else find_reason(error)]
 
 
 def _list_kinds(error: Exception) -> set[str]:

@@ -345,6 +345,30 @@ def test_an_experiment_that_does_not_say_where_its_keys_belong_is_explained(tmp_
     assert "# @package _global_" in remedy
 
 
+@pytest.mark.parametrize(
+    ("sweeper", "problem"),
+    [
+        ("n_job: 3", "hydra.sweeper.n_job: Key 'n_job' not in 'StudySweeperConf'. Did you mean: 'n_jobs'?)"),
+        ("repeats: many", "hydra.sweeper.repeats: Value 'many' of type 'str' could not be converted to Integer)"),
+    ],
+)
+def test_a_search_with_a_wrong_key_or_value_says_which(tmp_path, sweeper, problem):
+    content = f"# @package _global_\ndefaults: [grid, _self_]\nhydra: {{sweeper: {{{sweeper}}}}}\n"
+    folder = write_options(tmp_path, search_mine=content)
+    [(key, (told, remedy))] = find_faults("--config-dir", folder, "-m", "search=mine", "seed=0,1").items()
+    assert (key, remedy) == ("search", f"correct {tmp_path}/search/mine.yaml")
+    assert told == f"mine cannot be composed (In 'search/mine', {problem}"
+
+
+@pytest.mark.parametrize("table", ["params: {{{0}}}", "branches: {{model=rnn: {{{0}}}}}"])
+def test_a_search_may_set_a_key_to_null(tmp_path, table):
+    sweeper = table.format("trainer.patience: null")
+    content = f"# @package _global_\ndefaults: [grid, _self_]\nhydra: {{sweeper: {{{sweeper}}}}}\n"
+    folder = write_options(tmp_path, search_mine=content)
+    command = ("--config-dir", folder, "-m", "search=mine", "model=rnn,transformer")
+    assert find_faults(*command, searches=SEARCHES) == {}
+
+
 def test_both_ends_of_an_interval_are_checked():
     faults = find_faults(
         "-m", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "optimizer.lr=interval(1e-4, 20)"

@@ -21,7 +21,8 @@ from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from sentiment.errors import ConfigError, Fault, first_line
+from sentiment.composing import find_reason
+from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id
 from sentiment.search.application import Application
 from sentiment.search.budget import Spending
@@ -219,7 +220,7 @@ def _compose(search: Search, overrides: Sequence[str]) -> DictConfig:
     try:
         return search.composer.compose(overrides)
     except HydraException as error:
-        problem = f"cannot be composed with {' '.join(overrides)}: {first_line(error.__cause__ or error)}"
+        problem = f"cannot be composed with {' '.join(overrides)}: {find_reason(error)}"
         raise ConfigError([Fault("hydra.sweeper.probe_overrides", problem, "correct the overrides")]) from error
 
 

@@ -55,6 +55,7 @@ class StudySweeperConf(OptunaSweeperConf):
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "multivariate_tpe"}, {"pruner": "none"}])
 
     n_trials: Any = DEFAULT_TRIALS
+    params: Any = None
     pruner: Any = MISSING
     margin: float = 0.0
     metric_names: Any = None
