@@ -45,6 +45,19 @@ MOST_OPACITY = 0.65
 
 CUT_NOTE = "not seen: the model cuts long texts"
 
+LEGEND = Attribution(
+    text="for the label against it",
+    label="",
+    probability=1.0,
+    words=("for the label", "against it"),
+    spans=((0, 13), (14, 24)),
+    scores=(1.0, -1.0),
+    baseline=0.0,
+    margin=0.0,
+    delta=0.0,
+)
+"""Says in the marks or colours themselves what they mean."""
+
 
 class PredictionWriter(Protocol):
     """Takes predictions chunk by chunk."""
@@ -84,16 +97,20 @@ class TableWriter:
         self._console = Console(file=stream, soft_wrap=True, highlight=False, markup=False, emoji=False)
         self._line_width = shutil.get_terminal_size().columns if stream.isatty() else PLAIN_WIDTH
         self._label_width = max(len("label"), *map(len, class_names))
-        self._has_begun = False
+        self._has_begun = self._has_explained = False
 
     def write(self, texts: Sequence[str], predictions: Predictions, attributions: Iterable[Attribution | None]) -> None:
-        """Write the header once, then a line or a paragraph per text."""
+        """Write the header once, and what marks mean before the first; then a line or a paragraph per text."""
         if not self._has_begun:
             self._stream.write(f"{'label':<{self._label_width}}  probability  text\n")
             self._has_begun = True
         rows = zip(texts, predictions.labels, predictions.probabilities.max(axis=1), attributions, strict=True)
         for text, label, probability, attribution in rows:
             start = f"{shorten(label, self._label_width):<{self._label_width}}  {probability:>11.4f}  "
+            if attribution is not None and not self._has_explained:
+                self._stream.write(" " * len(start))
+                self._console.print(format_terminal(LEGEND, self._console), soft_wrap=True)
+                self._has_explained = True
             if attribution is None:
                 self._stream.write(f"{start}{shorten(text, self._line_width - len(start))}\n")
             else:

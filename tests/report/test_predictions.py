@@ -44,6 +44,18 @@ def test_plain_marks_the_words_that_decided():
     assert format_plain(SHOWN) == "a [+great+] [-<b>-] film gone"
 
 
+def test_the_table_says_what_its_marks_mean_before_the_first():
+    stream = io.StringIO()
+    shares = np.array([[0.25, 0.75]] * 3, dtype=np.float32)
+    answers = Predictions(["positive"] * 3, shares, np.log(shares), ("negative", "positive"), 3)
+    table = TableWriter(stream, answers.class_names)
+    table.write(["plain", "a", "b"], answers, [None, SHOWN, SHOWN])
+    lines = stream.getvalue().splitlines()
+    assert lines[2].strip() == "[+for the label+] [-against it-]"
+    assert lines[2].index("[+for") == lines[3].index("a [+great+]")
+    assert [line.count("for the label") for line in lines] == [0, 0, 1, 0, 0]
+
+
 def test_html_is_escaped_and_every_colour_has_its_number():
     fragment = format_html(SHOWN)
     assert "<b>" not in fragment
