@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
@@ -35,7 +36,7 @@ from sentiment.report.sweep.closing import (
 from sentiment.search.application import freeze_loader
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER
 from sentiment.tracking.alive import ALIVE_FILE, RUN_FILE, Alive, is_alive
-from sentiment.tracking.ending import FINISHED, Ending, ending_of
+from sentiment.tracking.ending import FINAL, FINISHED, Ending, ending_of
 from sentiment.tracking.parent_file import note_standing, note_sweep_end
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ class SweepCallback(Callback):
         sweep_dir = _sweep_dir(config)
         if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
             self._alive = Alive(sweep_dir, ALIVE_FILE)  # first: what another command writes there stays
+            _refuse_ended(config)
             if self._alive.is_heir:
                 close_jobs(sweep_dir, KILLED)
             write_multirun_command(sweep_dir)
@@ -282,6 +284,24 @@ def _prepare_launcher(config: DictConfig) -> bool:
         return False
     slurm.collect_losses()
     return True
+
+
+def _refuse_ended(config: DictConfig) -> None:
+    """Refuse a multirun whose first job has ended in its folder before what is there is told to be this one's.
+
+    Jobs of one folder that are named by their overrides may be of several multiruns: each of them sees to its own.
+
+    Raises:
+        TrackingError: That job would be overwritten.
+    """
+    from sentiment.tracking.result_file import read_result_of, refuse_overwriting
+
+    written = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweep, resolve=False))
+    subdir = re.sub(r"\$\{hydra[:.]job\.num\}", "0", str(written["subdir"]))
+    first = _sweep_dir(config) / subdir
+    record = None if "${" in subdir else read_result_of(first)
+    if record is not None and record.status in FINAL:
+        raise refuse_overwriting(first, record)
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:

@@ -98,6 +98,24 @@ def test_a_multirun_from_start_to_end(make_config, run_sweep, tmp_path, capsys):
     assert {"report/report.html", "report/plots", "report/ranking.csv"} <= report
 
 
+@pytest.mark.usefixtures("store")
+def test_a_multirun_in_the_folder_of_one_that_has_ended_takes_nothing_of_it(make_config, run_sweep, tmp_path, capsys):
+    run_sweep(make_config())
+    command, parent = tmp_path / "sweep/command.txt", read_parent(tmp_path / "sweep")
+    written = command.read_text()
+    for subdir in ("${hydra.job.num}", "${hydra:job.num}"):
+        config = make_config("optimizer.lr=0.5", f"hydra.sweep.subdir={subdir}")
+        with initialize_config_dir(str(PROJECT_DIR / "conf")), pytest.raises(SystemExit):
+            SweepCallback().on_multirun_start(config)
+        assert "0/result.json holds a run that is FINISHED" in capsys.readouterr().err
+    assert command.read_text() == written
+    assert read_parent(tmp_path / "sweep") == parent
+    assert parent_of(tmp_path).info.status == "FINISHED"
+    own = make_config("hydra.sweep.subdir=${hydra.job.override_dirname}")
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        SweepCallback().on_multirun_start(own)  # its jobs have folders of their own
+
+
 def test_a_multirun_tells_who_asked_where_it_is_and_refuses_to_be_a_single_run(
     make_config, tmp_path, monkeypatch, capsys
 ):
