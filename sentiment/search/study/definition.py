@@ -88,12 +88,14 @@ class Definition:
             for key, value in stored.settings.items()
             if is_within(bare := key.partition(" ")[0], keys) and bare not in followers
         }
+        # Earlier versions took the configuration's own number for what such a key had in each trial.
+        defaults = {key: value for key, value in stored.defaults.items() if key.partition(" ")[0] not in followers}
         new = keys.difference(map(name_key, stored.space))
         options = {key: option for key in new if (option := self._find_option(key, stored.settings)) is not None}
         return replace(
             self,
             settings={**self._keep_told(stored), **self.settings},
-            defaults={**self.defaults, **found, **options, **stored.defaults},
+            defaults={**self.defaults, **found, **options, **defaults},
             followers=sorted({*followers, *self.followers}),
             names=stored.names,
             custom_before=stored.custom_before or stored.custom_space or self.custom_space,

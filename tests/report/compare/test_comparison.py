@@ -324,6 +324,11 @@ def test_a_setting_may_be_named_by_its_last_part_and_drawn_numbers_are_read_by_p
         split_runs(runs, "droput")
 
 
+def test_seeds_of_one_setting_are_no_groups(make_run):
+    with pytest.raises(SentimentError, match="all have the same settings but for the seed: name others"):
+        split_runs([make_run("rnn", seed) for seed in range(3)], "model")
+
+
 def test_runs_of_a_trial_that_did_not_finish_are_left_out(make_run):
     """A repeat may have finished although its trial, whose other repeat failed, did not."""
     runs = [make_run("rnn", 0), make_run("rnn", 1), make_run("rnn", 2, status="FAILED")]

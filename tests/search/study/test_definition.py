@@ -154,3 +154,13 @@ def test_only_what_stood_there_before_a_group_was_searched_tells_which_option_th
         grown = now.follow(dataclasses.replace(STORED, settings=settings))
         assert grown.defaults.get("words") == option
         assert now.follow(grown).defaults.get("words") == option
+
+
+@pytest.mark.parametrize("interpolations", [None, {}])
+def test_no_number_of_the_configuration_is_believed_of_a_key_that_followed_in_earlier_versions(interpolations):
+    """They stored it when that key was first searched, though it was another one in each trial."""
+    now = dataclasses.replace(STORED, space={"x": "1 to 5", "size": "16, 32"}, interpolations={"size": "${x}"})
+    stored = dataclasses.replace(now, defaults={"size": "64", "lr": "0.2"}, interpolations=interpolations)
+    grown = now.follow(dataclasses.replace(stored, followers=[] if interpolations is None else ["size"]))
+    assert grown.defaults == {"lr": "0.2"}
+    assert now.follow(grown).defaults == {"lr": "0.2"}

@@ -27,7 +27,7 @@ from sentiment.search.study.limits import CONSTRAINT_KEY
 from sentiment.search.study.outcome import OUTCOME_KEY, Outcome, RepeatPlan, find_pruned_reason, is_paused
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.rungs import VALUES_KEY, count_steps, rank_rung
-from sentiment.search.study.stored.store import DEFINITION_KEY
+from sentiment.search.study.stored.store import DEFINITION_KEY, TrialStore
 from sentiment.search.study.trial import PROGRESS_KEY
 
 LADDER = PromotionPruner(min_resource=1, reduction_factor=3)
@@ -421,6 +421,21 @@ def test_a_paused_trial_that_a_change_of_the_space_leaves_behind_ends_at_once(sw
     assert [(trial.number, count_steps(trial)) for trial in left] == [(0, 1), (1, 1), (2, 0)]
     assert {number for number, _ in task.steps} == {3, 4, 5, 6, 7, 8}
     assert max(trial.datetime_complete for trial in left) <= study.trials[3].datetime_start
+
+
+def test_what_stays_paused_for_another_command_is_said(sweep, caplog, monkeypatch):
+    """Of a machine that has just died nobody knows yet that it has."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(TrialStore, "is_last", lambda self: False)
+    for _ in range(2):
+        study = sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing())
+        paused = [trial for trial in study.trials if trial.state == TrialState.WAITING]
+        assert any(line.startswith(f"Left paused: {len(paused)} trials, for another") for line in caplog.messages)
+        assert len(paused) == 7
+        caplog.clear()
+    monkeypatch.undo()
+    sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing())
+    assert not any(line.startswith("Left paused") for line in caplog.messages)
 
 
 @pytest.mark.parametrize("pruner", ["promotion", "none"])
