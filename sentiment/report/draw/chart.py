@@ -138,3 +138,5 @@ class Chart:
     caption: str  # a sentence or two for the reader: what is seen, and how to read it
     panels: tuple[Panel, ...]  # panels, filled row by row
     columns: int = 1  # panels in a row on a wide screen
+    # Names of series that have the same colours in all charts of a page, the models of its runs, in order.
+    models: tuple[str, ...] = ()

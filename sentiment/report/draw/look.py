@@ -57,14 +57,19 @@ ROLES: dict[Role, Look] = {
 
 
 def choose_looks(chart: Chart) -> list[list[Look]]:
-    """Choose the look of every series, panel by panel; series of one group, or else of one name, share a colour."""
-    colours: dict[str, str] = {}
+    """Choose the look of every series, panel by panel; series of one group, or else of one name, share a colour.
+
+    A model's colour goes by its place among the chart's models, whichever of them the chart draws first. The first
+    colour is left to what is of no model; the other series take those that are free.
+    """
+    colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(chart.models, 1)}
+    free = [colour for colour in PALETTE if colour not in colours.values()] or PALETTE
 
     def choose(series: Series, nameless: str) -> Look:
         if series.role != "plain" and (series.group is None or series.role == "best"):
             return ROLES[series.role]
         key = series.group or series.name or nameless
-        colour = colours.setdefault(key, PALETTE[len(colours) % len(PALETTE)])
+        colour = colours.setdefault(key, free[(len(colours) - len(chart.models)) % len(free)])
         return replace(ROLES[series.role], colour=colour)
 
     return [

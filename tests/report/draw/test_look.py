@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,11 @@ def test_a_name_keeps_its_colour_in_all_panels_and_a_group_shares_one():
         PALETTE[2],
     ]
     assert looks[1][2].opacity == ROLES["faint"].opacity
+
+
+def test_a_model_has_its_colour_whichever_is_drawn_first_and_other_series_take_none_of_them():
+    chart = replace(chart_of([Series(name, "markers", (0,), (0,)) for name in ("b", "other", "a")]), models=("a", "b"))
+    assert [look.colour for look in choose_looks(chart)[0]] == [PALETTE[2], PALETTE[0], PALETTE[1]]
 
 
 def test_roles_differ_in_shape_or_dash_not_in_colour_alone():

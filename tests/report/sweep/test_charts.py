@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.config.objective import find_direction
-from sentiment.report.draw.look import find_colour_ranges, shade_line
+from sentiment.report.draw.look import PALETTE, choose_looks, find_colour_ranges, shade_line
 from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
 from sentiment.report.sweep.charts.parameters import (
@@ -369,6 +369,29 @@ def test_times_of_several_machines_are_drawn_with_a_warning(make_record, cost, d
         for number, record in enumerate(records)
     ]
     assert ("not timed on one hardware and device" in make_fronts(make_table(*rows)).caption) == is_told
+
+
+def test_a_model_has_one_colour_in_all_charts_of_a_page_and_its_name_where_it_is_alone():
+    rows = [
+        costly(n, value, cost, model=model, parameters={"model": model, "seed": n})
+        for n, (model, value, cost) in enumerate(
+            [("transformer", 0.9, 40.0), ("rnn", 0.6, 10.0), ("transformer", 0.5, 30.0), ("rnn", 0.7, 20.0)]
+        )
+    ]
+    table = make_table(*rows)
+    charts = [
+        make_slices(table),
+        make_fronts(table),
+        make_fronts(make_table(*rows[:3], costly(4, 0.99, 5.0, model="rnn"))),
+    ]
+    colours = {
+        (series.name, look.colour)
+        for chart in charts
+        for panel, looks in zip(chart.panels, choose_looks(chart), strict=True)
+        for series, look in zip(panel.series, looks, strict=True)
+        if series.role == "plain"
+    }
+    assert colours == {("transformer", PALETTE[1]), ("rnn", PALETTE[2])}
 
 
 def test_no_cost_no_front():

@@ -53,12 +53,18 @@ def value_of(table: SweepTable, row: SweepRow) -> float:
     return row.values[table.objectives[0]]
 
 
-def split_by_model(rows: Sequence[SweepRow], otherwise: str) -> list[tuple[str, list[SweepRow]]]:
-    """Split rows by their model; where there is one model only, they are together under another name."""
-    names = list(dict.fromkeys(row.model for row in rows))
+def list_models(table: SweepTable) -> tuple[str, ...]:
+    """List the known models of a sweep in the order of their first trials, which further trials do not change."""
+    return tuple(dict.fromkeys(row.model for row in sorted(table.rows, key=lambda row: row.number) if row.model))
+
+
+def split_by_model(table: SweepTable, rows: Sequence[SweepRow], otherwise: str) -> list[tuple[str, list[SweepRow]]]:
+    """Split rows by their model, unknown ones under another name; all have it where the sweep has one model only."""
+    names = list_models(table)
     if len(names) < 2:
         return [(otherwise, list(rows))] if rows else []
-    return [(name, [row for row in rows if row.model == name]) for name in names]
+    groups = [(name, [row for row in rows if row.model == name]) for name in (*names, "")]
+    return [(name or otherwise, group) for name, group in groups if group]
 
 
 def make_value_axis(metric: str) -> Axis:

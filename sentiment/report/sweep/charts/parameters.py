@@ -23,6 +23,7 @@ from sentiment.report.sweep.charts.axes import (
     complete_rows,
     describe_row,
     is_logarithmic,
+    list_models,
     make_scale,
     make_value_axis,
     mark_rows,
@@ -101,6 +102,7 @@ def make_slices(table: SweepTable) -> Chart | None:
         "that they do not hide each other." + _tell_copies(table),
         panels=tuple(panels),
         columns=2,
+        models=list_models(table),
     )
 
 
@@ -112,10 +114,12 @@ def _draw_slice(table: SweepTable, key: str) -> Panel | None:
     scale = make_scale(table, [*complete, *pruned], key)
     best = [row for row in complete if row is table.best]
     others = [row for row in complete if row is not table.best]
-    groups = [("complete", others)] if key == "model" else split_by_model(others, "complete")
     series = [
         mark_rows(table, name_states(pruned), pruned, map(scale.locate, pruned), "pruned"),
-        *(mark_rows(table, name, rows, map(scale.locate, rows)) for name, rows in groups),
+        *(
+            mark_rows(table, name, rows, map(scale.locate, rows))
+            for name, rows in split_by_model(table, others, "complete")
+        ),
         mark_rows(table, "best", best, map(scale.locate, best), "best"),
     ]
     return Panel(scale.axis, make_value_axis(table.objectives[0]), tuple(one for one in series if one.x))

@@ -16,6 +16,7 @@ from sentiment.report.statistics import wilson_interval
 from sentiment.report.sweep.charts.axes import (
     complete_rows,
     describe_row,
+    list_models,
     make_value_axis,
     mark_rows,
     name_states,
@@ -311,6 +312,7 @@ def make_fronts(table: SweepTable) -> Chart | None:
         + "".join(f" {note}" for note in machines),
         panels=tuple(panels.values()),
         columns=min(3, len(panels)),
+        models=list_models(table),
     )
 
 
@@ -326,7 +328,7 @@ def _draw_front(table: SweepTable, shown: Sequence[SweepRow], cost: str) -> Pane
         return mark_rows(table, name, part, x, role, further=lambda row: write_metric(cost, row.metrics[cost]))
 
     front = sorted((row for row in rows if on_front[row.number]), key=lambda row: (row.metrics[cost], row.number))
-    beaten = split_by_model([row for row in rows if not on_front[row.number]], "")
+    beaten = split_by_model(table, [row for row in rows if not on_front[row.number]], "")
     line = Series(
         name="Pareto front",
         kind="step",
@@ -340,6 +342,6 @@ def _draw_front(table: SweepTable, shown: Sequence[SweepRow], cost: str) -> Pane
         series=(
             *(mark(f"{name}, beaten by another".removeprefix(", "), part, "faint") for name, part in beaten),
             line,
-            *(mark(name, part, "plain") for name, part in split_by_model(front, "on the front")),
+            *(mark(name, part, "plain") for name, part in split_by_model(table, front, "on the front")),
         ),
     )
