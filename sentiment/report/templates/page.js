@@ -46,7 +46,8 @@ async function drawAll() {
     figure.layout.uirevision = id;
     const { meta, yaxis, xaxis } = figure.layout;
     if (meta?.narrow && document.getElementById(id).clientWidth < NARROW) {
-      [yaxis.ticktext, xaxis.nticks] = [meta.narrow, 3];
+      // At most 5 ticks are at least 2: the steps between them go 1, 2, 5, 10.
+      [yaxis.ticktext, xaxis.nticks] = [meta.narrow, 5];
       figure.layout.height *= 1.5;
     }
     await Plotly.react(id, figure.data, figure.layout, {
