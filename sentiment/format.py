@@ -104,11 +104,11 @@ def list_first(lines: Sequence[str], most: int = 5) -> str:
 
 
 def name_metric(metric: str) -> str:
-    """Name a metric for people, a cost with its unit: ``val/f1`` is ``validation F1``."""
+    """Name a metric for people, a cost with its unit: ``val/f1`` is ``validation F1``, ``f1`` of any split ``F1``."""
     split, _, measure = metric.rpartition("/")
     if split in SPLITS:
         return f"{SPLITS[split]} {MEASURES.get(measure, measure)}"
-    return COSTS.get(metric, metric)
+    return COSTS.get(metric) or MEASURES.get(metric, metric)
 
 
 def format_percent(share: float) -> str:

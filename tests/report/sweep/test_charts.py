@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.config.objective import find_direction
+from sentiment.format import name_metric
 from sentiment.report.draw.look import PALETTE, choose_looks, find_colour_ranges, shade_line
 from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.axes import JITTER, shift
@@ -405,6 +406,7 @@ def test_runs_with_their_test_interval(make_record):
     ]
     (panel,) = make_runs(make_table(*rows)).panels
     assert panel.y.categories == ("1: heads=2", "0: heads=1")
+    assert panel.x.title == "accuracy"  # of either split
     assert find_series(panel, "validation accuracy").x == (0.9, 0.8)
     assert [series.trials for series in panel.series] == [(1, 0)] * 2  # a chosen range fades them, too
     test = find_series(panel, "test accuracy")
@@ -422,6 +424,7 @@ def test_what_is_no_share_of_reviews_has_no_interval(make_record, measure, value
     table = SweepTable("sweep", None, (objective,), (find_direction(objective),), (row,), ())
     (panel,) = make_runs(table).panels
     assert [series.low for series in panel.series] == [None, None]
+    assert panel.x.title == name_metric(measure)
 
 
 def test_runs_over_a_limit_come_last_and_are_named():
@@ -436,6 +439,8 @@ def test_seeds_share_a_line():
     ]
     (panel,) = make_runs(make_table(*rows)).panels
     assert panel.y.categories == ("heads=2", "heads=1")
+    assert panel.x.title == "validation accuracy"
+    assert [series.role for series in panel.series] == ["best", "plain"]  # the last on top: its points are smaller
     means = find_series(panel, "mean over seeds, lowest to highest")
     assert means.x == (pytest.approx(0.7), pytest.approx(0.65))
     assert (means.low, means.high) == ((0.6, 0.6), (0.8, 0.7))

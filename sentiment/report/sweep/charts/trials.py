@@ -62,22 +62,25 @@ def make_runs(table: SweepTable) -> Chart | None:
     groups, again = group_by_settings(table, rows)
     objective = table.objectives[0]
     on_validation = objective.startswith(SELECTING)
-    test = objective.replace(SELECTING, "test/") if on_validation else None
+    measure = objective.removeprefix(SELECTING)
+    test = f"test/{measure}"
     by_seed = any(len(group) > 1 for _, group in groups)
     shown = groups[:MOST_RUNS]
-    series = [_mark_runs(table, shown, objective, by_seed)]
-    if test is not None and any(test in row.metrics for _, group in shown for row in group):
-        series.append(_mark_runs(table, shown, test, by_seed))
-    has_intervals = series[-1].low is not None
-    if by_seed:
-        series.append(_mark_means(shown, objective))
+    is_tested = on_validation and any(test in row.metrics for _, group in shown for row in group)
+    marks = [_mark_runs(table, shown, metric, by_seed) for metric in (objective, *([test] if is_tested else []))]
+    # The wide marks of the means lie under the points: equal seeds stand where their mean does.
+    means = [_mark_means(shown, objective)] if by_seed else []
     are_best = len(shown) < len(groups) and not any(row.excess for _, group in shown for row in group)
     return Chart(
         name="runs",
         title="The best runs" if are_best else "The runs",
-        caption=_write_caption(on_validation, by_seed, has_intervals, len(shown), len(groups), again),
+        caption=_write_caption(on_validation, by_seed, marks[-1].low is not None, len(shown), len(groups), again),
         panels=(
-            Panel(make_value_axis(objective), Axis("", categories=tuple(name for name, _ in shown)), tuple(series)),
+            Panel(
+                make_value_axis(measure if is_tested else objective),
+                Axis("", categories=tuple(name for name, _ in shown)),
+                (*means, *marks),
+            ),
         ),
     )
 
