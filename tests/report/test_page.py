@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sentiment.report.draw.page import _sort_key
+from sentiment.report.draw.page import _sort_key, _tie_percent
 from sentiment.report.sweep.page import MOST_ROWS, render_page
 from sentiment.report.sweep.table import CurvePoint
 
@@ -47,6 +47,11 @@ class Outline(HTMLParser):
 @pytest.fixture
 def page(example_table, example_charts):
     return render_page(example_table, example_charts)
+
+
+def test_a_percent_sign_begins_no_line_and_what_is_copied_or_looked_up_stays():
+    kept = '<i data-series="95 % of all">a % b</i><code>study_name="5 %"</code>'
+    assert _tie_percent(f"<p>of 80 % and <b>9.60 %</b></p>{kept}") == f"<p>of 80\xa0% and <b>9.60\xa0%</b></p>{kept}"
 
 
 def test_nothing_outside_the_page_is_needed_and_no_other_script_may_run(page):
@@ -93,7 +98,7 @@ def test_the_figures_are_json_without_nan(page, example_charts):
 
 def test_the_page_says_what_was_found_and_how_to_get_it_again(page):
     text = html.unescape(page)
-    assert "Trial 0 is the best of 9 that finished: val/accuracy 90.00 %." in text
+    assert "Trial 0 is the best of 9 that finished: val/accuracy 90.00\xa0%." in text
     assert "12 trials: 9 complete, 2 pruned, 1 failed; 13 min 55 s from the first start to the last end." in text
     assert "python run.py model=transformer optimizer.lr=1e-3 model.heads=4" in text
     assert [name in Outline(page).ids for name in ("best", "ranking", "failures", "facts", "reading")] == [True] * 5

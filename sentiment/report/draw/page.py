@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sort_key"] = _sort_key
+    environment.filters |= {"sort_key": _sort_key, "tie_percent": _tie_percent}
     names = ("page", *further, template)
     scripts = [get_plotlyjs(), _read_all(names, "js")] if has_scripts else []
     shown = [_show_chart(chart) for chart in charts]
@@ -122,6 +123,12 @@ def _write_figures(shown: Sequence[ShownChart]) -> Markup:
     text = to_json_plotly(figures, engine="json")
     assert "<" not in text, "JSON that could end its script element"
     return Markup(text)
+
+
+def _tie_percent(text: str) -> Markup:
+    """Tie percent signs to their numbers, so that none begins a line; attributes, and code to be copied, stay."""
+    pattern = r"<code\b.*?</code>|(?<=\d) %(?=[^<>]*<)"
+    return Markup(re.sub(pattern, lambda found: "\xa0%" if found[0] == " %" else found[0], text, flags=re.DOTALL))
 
 
 def _sort_key(cell: Cell) -> str:

@@ -68,7 +68,7 @@ def test_a_hostile_review_is_text(page):
 
 
 def test_the_page_shows_findings_plots_and_wrong_reviews(page):
-    assert "50 of 80 test reviews are right: 62.50 %" in page
+    assert "50 of 80 test reviews are right: 62.50\xa0%" in page
     assert page.count('<article class="wrong"') == 3
     assert page.count('<details class="attention"') == 3
     assert "layer 1, head 2" in page
