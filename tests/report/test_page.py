@@ -49,6 +49,12 @@ def page(example_table, example_charts):
     return render_page(example_table, example_charts)
 
 
+def test_the_links_lead_to_every_section_with_a_heading(page):
+    headed = re.findall(r'<section id="([^"]+)"', page)
+    linked = re.findall(r'<li><a href="#([^"]+)"', page)
+    assert [name for name in headed if name != "best"] == linked
+
+
 def test_a_percent_sign_begins_no_line_and_what_is_copied_or_looked_up_stays():
     kept = '<i data-series="95 % of all">a % b</i><code>study_name="5 %"</code>'
     assert _tie_percent(f"<p>of 80 % and <b>9.60 %</b></p>{kept}") == f"<p>of 80\xa0% and <b>9.60\xa0%</b></p>{kept}"

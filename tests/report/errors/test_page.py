@@ -71,6 +71,8 @@ def test_the_page_shows_findings_plots_and_wrong_reviews(page):
     assert "50 of 80 test reviews are right: 62.50\xa0%" in page
     assert page.count('<article class="wrong"') == 3
     assert page.count('<details class="attention"') == 3
+    assert "<b>Attribution</b>" in page
+    assert "<b>Attention</b>" in page
     assert "layer 1, head 2" in page
     for chart in make_charts(make_analysis().tables):
         assert f'id="{chart.name}"' in page
@@ -89,6 +91,8 @@ def test_without_wrong_reviews_or_explanations_the_page_says_so():
     assert "every review is right" in perfect
     plain = render_page(make_analysis(explained=False))
     assert '<details class="attention"' not in plain
+    assert "<b>Attribution</b>" not in plain
+    assert "<b>Attention</b>" not in plain
     assert "&lt;script&gt;alert(1)" in plain
     none = make_analysis(explained=False)
     none = replace(none, tables=replace(none.tables, wrong_reviews=()))

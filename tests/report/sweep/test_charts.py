@@ -302,7 +302,8 @@ def test_curves_mark_the_pruned_and_the_best():
     stopped = find_series(panel, "pruned here")
     assert (stopped.x, stopped.y, stopped.role) == ((1,), (0.4,), "pruned")
     assert (panel.series[-1].role, panel.series[-1].y) == ("best", (0.5, 0.8))
-    assert find_series(panel, "transformer heads=2").role == "plain"
+    assert find_series(panel, "1: transformer heads=2").role == "plain"
+    assert find_series(panel, "best, 0: transformer heads=1").role == "best"
 
 
 def test_many_curves_are_thinned_and_it_is_said():

@@ -280,11 +280,11 @@ def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
     role = ROLES.get(row.state, "faint")
     name: str = row.state if role == "faint" else ""
     if row is table.best:
-        role, name = "best", f"best: {row.label}"
+        role, name = "best", f"best, {row.number}: {row.label}"
     elif row.state == "running":
         role, name = "plain", f"{row.number}, running: {row.label}"
     elif row.rank is not None and are_named:
-        role, name = "plain", row.label
+        role, name = "plain", f"{row.number}: {row.label}"
     return Series(
         name=name,
         kind="line+markers" if role in ("best", "plain") else "line",
