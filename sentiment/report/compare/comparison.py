@@ -299,9 +299,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
         near = None if groups else nearest(by, ["model", *varying])
         remedy = f"group by a setting in which they differ: --by KEY, one of {join_names(varying)}"
         if not varying:
-            remedy = (
-                "all have the same settings but for the seed: name others to compare them with, or two of them"
-            )
+            remedy = "all have the same settings but for the seed: name others to compare them with, or two of them"
         hint = f"did you mean --by {near}? " if near else ""
         raise SentimentError(f"The runs cannot be grouped by {by}: there is {found}.", hint + remedy)
     return groups
