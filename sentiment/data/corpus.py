@@ -27,6 +27,7 @@ from sentiment.data.reviews import Source, UnlabelledSource, find_fault_among
 from sentiment.data.splits import Part, split_reviews
 from sentiment.data.tokenizer import ReviewTokenizer, load_tokenizer, train_tokenizer
 from sentiment.errors import DataError
+from sentiment.format import format_count
 from sentiment.json_file import digest_json
 
 REPEATED_SHARE = 0.05
@@ -246,7 +247,10 @@ def prepare_unlabelled(
 
     entry = open_entry(cache_dir, digest(settings), make_entry, tell)
     unlabelled = _encoded_split(entry.arrays["unlabelled"])
-    log.info("%d reviews without labels; %d more stand in the test too.", len(unlabelled), entry.meta["dropped"])
+    left_out = entry.meta["dropped"]
+    log.info(
+        "%s without labels; %s more stand in the test too.", format_count(len(unlabelled), "review"), f"{left_out:,}"
+    )
     return unlabelled
 
 
@@ -331,24 +335,24 @@ def _log_corpus(corpus: Corpus, alike: Mapping[str, int], label_map: Mapping[Any
         log.info("%s", note)
     sizes, dropped = [len(getattr(corpus, name)) for name in SPLITS], corpus.dropped
     log.info(
-        "%d training, %d validation and %d test reviews; dropped from train: %d also in test, %d also in validation.",
-        *sizes, dropped["train_test"], dropped["train_validation"],
-    )  # fmt: skip
+        "%s training, %s validation and %s test reviews; dropped from train: %s also in test, %s also in validation.",
+        *(f"{count:,}" for count in (*sizes, dropped["train_test"], dropped["train_validation"])),
+    )
     if dropped["validation_test"]:
-        log.warning("%d validation reviews also stand in the test and are left out.", dropped["validation_test"])
+        log.warning("%s validation reviews also stand in the test and are left out.", f"{dropped['validation_test']:,}")
     for one, other in itertools.combinations(SPLITS, 2):
         if alike.get(f"{one}_{other}"):
             log.warning(
-                "%d reviews of %s are to the model the same as reviews of %s, though written otherwise (blanks, tags, "
+                "%s reviews of %s are to the model the same as reviews of %s, though written otherwise (blanks, tags, "
                 "case, rare words): what is measured there is partly memory. Written alike, they are dropped.",
-                alike[f"{one}_{other}"], one, other,
+                f"{alike[f'{one}_{other}']:,}", one, other,
             )  # fmt: skip
     for name, size in zip(SPLITS, sizes, strict=True):
         if alike.get(name, 0) > REPEATED_SHARE * size:
             log.warning(
-                "%d of the %d reviews of %s repeat another one; is a file there twice, or in two forms?",
-                alike[name], size, name,
+                "%s of the %s reviews of %s repeat another one; is a file there twice, or in two forms?",
+                f"{alike[name]:,}", f"{size:,}", name,
             )  # fmt: skip
     if corpus.skipped_rows:
-        log.warning("Bad rows left out (data.on_bad_row=skip): %d.", corpus.skipped_rows)
+        log.warning("Bad rows left out (data.on_bad_row=skip): %s.", f"{corpus.skipped_rows:,}")
     report_classes(corpus.class_names, {name: getattr(corpus, name).labels for name in SPLITS}, label_map)

@@ -10,6 +10,7 @@ import numpy as np
 from sentiment.data.grammar import POLARITIES, VERSION, Polarity, draw_review
 from sentiment.data.reviews import RawSplits, Reviews
 from sentiment.errors import DataError
+from sentiment.format import format_percent
 from sentiment.json_file import digest_json
 
 CLASS_NAMES = ("negative", "positive")
@@ -39,7 +40,7 @@ class SyntheticSource:
         """Return what these reviews are and how to get real ones."""
         return (
             f"These are synthetic reviews: {self.train_size:,} for training and {self.test_size:,} for the test, "
-            f"generated from a grammar; the best reachable test accuracy is {self.best_accuracy:.1%}. "
+            f"generated from a grammar; the best reachable test accuracy is {format_percent(self.best_accuracy)}. "
             "For real reviews: data=imdb (downloads IMDB), data=imdb data.path=FOLDER (a local copy), "
             "or data=files data.path=reviews.csv (your own)."
         )

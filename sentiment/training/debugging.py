@@ -53,7 +53,8 @@ def limit_corpus(corpus: Corpus, settings: Settings) -> Corpus:
     train, validation, test = (_take(split, count) for split in (corpus.train, corpus.validation, corpus.test))
     if mode == "overfit":
         validation = train
-    log.info("debug=%s: %d training, %d validation and %d test reviews.", mode, len(train), len(validation), len(test))
+    sizes = f"{len(train):,} training, {len(validation):,} validation and {len(test):,} test reviews"
+    log.info("debug=%s: %s.", mode, sizes)
     fingerprint = f"debug:{mode}:{len(train)}:{corpus.fingerprint}"  # the number follows from data.batch_size
     return replace(corpus, train=train, validation=validation, test=test, fingerprint=fingerprint)
 

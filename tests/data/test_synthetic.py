@@ -124,7 +124,7 @@ def test_the_fingerprint_follows_every_knob(knob: str) -> None:
 
 def test_the_description_says_what_it_is_and_how_to_get_real_reviews() -> None:
     words = SyntheticSource(**DEFAULTS).describe()
-    for part in ("synthetic", "98.0%", "data=imdb", "data=imdb data.path=FOLDER", "data=files data.path=reviews.csv"):
+    for part in ("synthetic", "98.00 %", "data=imdb", "data=imdb data.path=FOLDER", "data=files data.path=reviews.csv"):
         assert part in words
 
 
