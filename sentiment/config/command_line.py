@@ -194,6 +194,7 @@ class CommandLineCheck:
         parse = OverridesParser.create(config_loader=self.loader).parse_overrides
         self._parse_line = cache(lambda line: parse([line])[0])  # once for all points
         self.unread = UnreadKeys(())
+        self.swept: list[Override] = []
 
     def find_faults(self) -> list[Fault]:
         """List the faults of all points, each once, in the order they were met."""
@@ -202,7 +203,7 @@ class CommandLineCheck:
         unread = [one for one in overrides if _is_lost_param(one)]
         faults += [_explain_param(override) for override in unread]
         overrides = [override for override in overrides if override not in unread]
-        swept = [override for override in overrides if override.is_sweep_override()]
+        self.swept = swept = [override for override in overrides if override.is_sweep_override()]
         fixed, _, found = self._keep_composable([override for override in overrides if override not in swept])
         faults += found
         typed = [override for override in overrides if override in fixed or override in swept]  # the later one counts
@@ -404,8 +405,28 @@ class CommandLineCheck:
         if key in study_keys:
             remedy = "it belongs to studies: add search=study, or another search, and -m"
             return Fault(key, "no such key in this sweeper", remedy)
+        if (sweep := self._find_sweep_with(override, choices, study.hydra.sweeper.params or {})) is not None:
+            problem = (
+                f"no such key in the default of {sweep.key_or_group}, and only jobs choose from {sweep.input_line}"
+            )
+            text = override.get_value_element_as_str()
+            line = f"++{key}=null" if text == "null" else f"{key}=choice({text})"  # the grammar knows no choice(null)
+            return Fault(key, problem, f"write it for the jobs alone: {line}")
         options = {group: self.loader.get_group_options(group) for group in self.groups}
         return explain_unknown_key(key, [*known, *self.groups, *study_keys], read_choices(study), options)
+
+    def _find_sweep_with(
+        self, override: Override, choices: list[Override], params: Mapping[str, Any]
+    ) -> Override | None:
+        """Return the sweep over a config group of which an option has the key of an override; None: there is none."""
+        if override.is_hydra_override():  # of the sweep itself
+            return None
+        told = {choice.key_or_group for choice in choices}
+        for sweep in [*self.swept, *self._parse([f"{key}={value}" for key, value in params.items()], [])]:
+            options = list_values(sweep) if self._is_choice(sweep) and sweep.key_or_group not in told else []
+            if any(self._can_compose([*choices, option, override]) for option in options):
+                return sweep
+        return None
 
     def _is_choice(self, override: Override) -> bool:
         return not override.is_value_path and (

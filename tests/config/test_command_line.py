@@ -640,6 +640,29 @@ def test_a_word_that_a_multirun_would_put_before_another_one_is_refused(sweeper,
         assert find_faults("-m", "search=grid", *words, "data.batch_size=4,8", searches=SEARCHES) == {}
 
 
+@pytest.mark.parametrize(
+    ("sweep", "word", "line"),
+    [
+        (["model=choice(rnn)"], "model.cell=gru", "model.cell=choice(gru)"),
+        (["search=both"], "model.cell=gru", "model.cell=choice(gru)"),
+        (["search=both"], "model.cell=null", "++model.cell=null"),
+    ],
+)
+def test_a_key_that_only_swept_options_have_is_left_to_the_jobs(sweep, word, line):
+    key = word.partition("=")[0]
+    problem, remedy = find_faults("-m", *sweep, word, searches=SEARCHES)[key]
+    assert problem.startswith(f"no such key in the default of {key.partition('.')[0]}, and only jobs choose from ")
+    assert remedy == f"write it for the jobs alone: {line}"
+    if "null" not in line:
+        assert find_faults("-m", *sweep, line, searches=SEARCHES) == {}
+
+
+@pytest.mark.parametrize("sweep", ["model=rnn,ngram", "model=ngram,transformer"])
+def test_a_key_that_some_swept_option_lacks_belongs_to_another_one(sweep):
+    key, line = "model.cell", "model.cell=choice(gru)" if "rnn" in sweep else "model.cell=gru"
+    assert find_faults("-m", sweep, line)[key][1] == "it belongs to model=rnn; choose that, or leave model.cell out"
+
+
 def test_a_word_that_is_typed_again_after_others_passes():
     assert find_faults("-m", "model=rnn", "model.depth=2", "seed=0,1", "model.depth=1", "model=transformer") == {}
     assert find_faults("-m", "model.depth=1", "model=rnn,transformer", "model.depth=2") == {}
