@@ -394,7 +394,7 @@ def test_who_trains_the_best_again_is_told_that_it_is_the_first_of_its_repeats(m
     table = collect_records(records, "mine", history=make_history(make_trial(0, value=0.6), best=(0,), repeats=2))
     told = f"val/accuracy 60.00 % is over its repeats; this is the first of them, with {first}."
     assert told in BestTrial(table, table.rows[0], records[0]).describe()
-    assert f'<p class="note">{told}</p>' in render_page(table, [])
+    assert f'<p class="note">{told}</p>' in render_page(table, []).replace("\xa0%", " %")
     assert f"The run of rank 1: {told}" in write_note(table, Parent("sqlite:///mlflow.db", "7", "parent"))
 
 
