@@ -69,10 +69,15 @@ def name_recorded(context: RunContext) -> str:
     return f"{context.job_number}: {' '.join(kept)}"
 
 
-def name_sweep(overrides: Sequence[str]) -> str:
-    """Name a sweep: ``sweep model=transformer,rnn seed=0,1``."""
+def name_sweep(overrides: Sequence[str], study: str | None = None) -> str:
+    """Name a sweep: ``sweep model=transformer,rnn seed=0,1``, or ``seeds: ...`` where its study has a name of its own.
+
+    Lists of runs show the first twenty characters or so: commands on a study want its name.
+    """
     changed = _leave_out_tracking(parse_overrides(overrides))
-    return " ".join(["sweep", *_cut([f"{key}={value}" for key, value in changed.items()])])
+    head = "sweep" if study is None else f"{study[:NAME_LENGTH]}:"  # databases of MLflow hold 250 characters
+    room = NAME_LENGTH if study is None else max(NAME_LENGTH - len(head), 0)
+    return " ".join([head, *_cut([f"{key}={value}" for key, value in changed.items()], room)])
 
 
 def shorten(model: str, changed: Mapping[str, str], length: int = NAME_LENGTH) -> str:
@@ -83,7 +88,9 @@ def shorten(model: str, changed: Mapping[str, str], length: int = NAME_LENGTH) -
 
 def _write_settings(settings: Mapping[str, str]) -> dict[str, str]:
     names = shorten_keys(settings)
-    return {key: f"{names[key]}={format_setting(value)}" for key, value in settings.items()}
+    # Hydra keeps `test=true` as `test=True`.
+    typed = {key: value.lower() if value in ("True", "False") else value for key, value in settings.items()}
+    return {key: f"{names[key]}={format_setting(value)}" for key, value in typed.items()}
 
 
 def _leave_out_tracking(changed: Mapping[str, str]) -> dict[str, str]:

@@ -14,8 +14,11 @@ from sentiment.tracking.run_name import (
 def test_names():
     assert name_run("rnn", ["model=rnn", "optimizer.lr=3e-4", "data=imdb"]) == "rnn lr=3e-4 data=imdb"
     assert name_run("rnn", ["tracking=both", "tracking.uri=http://here", "seed=1"]) == "rnn seed=1"
+    assert name_run("rnn", ["trainer.test=True", "seed=1"]) == "rnn test=true seed=1"
     assert name_run("transformer", []) == "transformer"
     assert name_sweep(["model=transformer,rnn", "seed=0,1"]) == "sweep model=transformer,rnn seed=0,1"
+    assert name_sweep(["search=grid", "seed=0,1"], "seeds") == "seeds: search=grid seed=0,1"
+    assert len(name_sweep([f"key{number}=value" for number in range(30)], "s" * 255)) < 250
 
 
 def test_drawn_numbers_have_four_digits_and_typed_ones_stay():

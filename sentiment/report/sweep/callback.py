@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from sentiment.composing import read_words, without_hydra
-from sentiment.config.home import PROJECT_DIR
+from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.credentials import anchor_store
@@ -335,7 +335,15 @@ def _start_parent(config: DictConfig) -> Parent:
         project_dir=PROJECT_DIR,
         overrides=read_words(config.hydra.overrides.task),
         base_yaml=OmegaConf.to_yaml(without_hydra(config)),
+        study=name_own(config) if _is_study(config) else None,
     )
+
+
+def name_own(config: DictConfig) -> str | None:
+    """Return the name that a study was given; None where its command names it."""
+    name = config.hydra.sweeper.study_name
+    default = name_study(str(config.hydra.runtime.choices.get("search")), config.hydra.overrides.task)
+    return None if name in (None, default) else str(name)
 
 
 def _sweep_dir(config: DictConfig) -> Path:

@@ -55,6 +55,7 @@ def start_sweep(
     project_dir: Path,
     overrides: Sequence[str],
     base_yaml: str,
+    study: str | None = None,
 ) -> Parent:
     """Start the parent run of a multirun and write ``parent_run.json`` into the sweep's folder.
 
@@ -70,6 +71,7 @@ def start_sweep(
         project_dir: The checkout.
         overrides: The command line's overrides, sweeps unexpanded: ``model=transformer,rnn``.
         base_yaml: The composed configuration that the jobs' overrides apply to.
+        study: The study's name, where it was given one of its own; the parent's begins with it.
 
     Returns:
         The parent run.
@@ -89,7 +91,7 @@ def start_sweep(
                 known = _find_own(store, sweep_dir)
                 if known is None:
                     _leave_earlier(sweep_dir, uri)
-                    return _make(store, sweep_dir, project_dir, overrides, base_yaml)
+                    return _make(store, sweep_dir, project_dir, overrides, base_yaml, study)
                 if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                     outbox.begin(known.run_id, uri)
         _reopen(store.client, known.run_id)
@@ -114,9 +116,11 @@ def _leave_earlier(sweep_dir: Path, uri: str) -> None:
             leave_originals(sweep_dir)
 
 
-def _make(store: Store, sweep_dir: Path, project_dir: Path, overrides: Sequence[str], base_yaml: str) -> Parent:
+def _make(
+    store: Store, sweep_dir: Path, project_dir: Path, overrides: Sequence[str], base_yaml: str, study: str | None
+) -> Parent:
     tags = {"mlflow.source.name": sys.argv[0], "mlflow.source.type": "LOCAL"}
-    run = create_run(store.client, store.experiment_id, uuid.uuid4().hex, name_sweep(overrides), tags)
+    run = create_run(store.client, store.experiment_id, uuid.uuid4().hex, name_sweep(overrides, study), tags)
     parent = Parent(store.uri, store.experiment_id, run.info.run_id, write_folder(sweep_dir, store.uri))
     try:
         tags = {"command": write_own_command(), "overrides": mask_passwords(" ".join(overrides))}

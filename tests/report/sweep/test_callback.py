@@ -21,7 +21,7 @@ from optuna.trial import TrialState, create_trial
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
-from sentiment.report.sweep.callback import SweepCallback, explain_watching
+from sentiment.report.sweep.callback import SweepCallback, explain_watching, name_own
 from sentiment.report.sweep.closing import close_ended, close_killed
 from sentiment.report.sweep.collect import collect_sweep
 from sentiment.search.progress import StudyState
@@ -114,6 +114,11 @@ def test_a_multirun_in_the_folder_of_one_that_has_ended_takes_nothing_of_it(make
     own = make_config("hydra.sweep.subdir=${hydra.job.override_dirname}")
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         SweepCallback().on_multirun_start(own)  # its jobs have folders of their own
+
+
+def test_a_parent_is_called_by_the_name_that_its_study_was_given(make_config):
+    assert name_own(make_config("search=rnn")) is None
+    assert name_own(make_config("search=rnn", "hydra.sweeper.study_name=mine")) == "mine"
 
 
 def test_a_multirun_tells_who_asked_where_it_is_and_refuses_to_be_a_single_run(
