@@ -73,6 +73,13 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
         reason, remedy = _explain_rank(table)
         raise SentimentError(f"{table.name} has no trial of rank {rank}: {reason}.", remedy)
     record = row.record or _recover_record(table.job_of(row), sweep_dir)
+    folder = None if sweep_dir is None else sweep_dir / str(table.job_of(row))
+    if record is None and folder is not None and folder.is_dir():
+        raise SentimentError(
+            f"Trial {row.number} of {table.name} is the one, but {folder} has no record of it: it is no run of this "
+            "project.",
+            f"its parameters were {_write_parameters(row)}; optimization_results.yaml beside its folder has them, too",
+        )
     if record is None:
         raise SentimentError(
             f"Trial {row.number} of {table.name} is the one, but its folder is gone, and MLflow has no run of it.",

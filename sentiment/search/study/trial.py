@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.pruners import BasePruner, WilcoxonPruner
@@ -185,7 +185,9 @@ class StoredTrial(JobTrial):
             raise RunPruned(OVER if asked == OVER else "ended on request")
         if self.repeat > 0 or isinstance(self._study.pruner, WilcoxonPruner):
             return
-        values = [float(one) for one in value] if isinstance(value, Sequence) else [float(value)]
+        step = int(step)  # the storage takes no integer of NumPy or torch
+        several = getattr(value, "ndim", isinstance(value, Sequence) and not isinstance(value, str))
+        values = [float(one) for one in cast(Sequence[float], value)] if several else [float(cast(float, value))]
         if len(values) != len(self._study.directions):
             if self.is_to_pause:  # it would wait at no rung
                 raise ValueError(f"{values} reported of {len(self._study.directions)} objectives: report them all")

@@ -69,6 +69,13 @@ def test_a_trial_of_which_nothing_is_left_is_named_with_its_parameters(make_tabl
         choose_best(make_table(runs=()), tmp_path)
 
 
+def test_a_trial_of_another_application_is_no_run(make_table, tmp_path):
+    table = make_table(runs=())
+    (tmp_path / str(table.job_of(table.rows[0]))).mkdir()
+    with pytest.raises(SentimentError, match=r"no run of this project(.|\n)*model\.depth=1"):
+        choose_best(table, tmp_path)
+
+
 def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):
     best = choose_best(make_table(values={"val/accuracy": 0.85}), None)
     assert (best.value, best.run_value) == (0.85, 0.9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
@@ -193,6 +195,30 @@ def test_reports_of_several_objectives_are_taken_and_not_compared(sweep):
     direction = "hydra.sweeper.direction=[minimize,maximize]"
     study = sweep("x=interval(-5,5)", direction, "hydra.sweeper.n_trials=3", task=evaluate)
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
+def test_numbers_of_numpy_and_torch_are_reported(sweep):
+    def evaluate(config):
+        for step in (np.int64(0), torch.tensor(1)):
+            current_trial().report(torch.tensor(float(config.x)), step=step)
+            current_trial().report(np.float32(2), step=step)  # the first counts
+        return float(config.x)
+
+    study = sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=1", task=evaluate)
+    assert study.trials[0].intermediate_values == {step: pytest.approx(study.trials[0].value) for step in range(2)}
+
+
+def test_arrays_of_several_objectives_are_reported(sweep):
+    def evaluate(config):
+        current_trial().report(np.array([1.0, 2.0]), step=0)
+        current_trial().report(torch.tensor([1.0, 2.0]), step=1)
+        with pytest.raises(ValueError, match="'abc'"):
+            current_trial().report("abc", step=2)
+        return float(config.x), -float(config.x)
+
+    direction = "hydra.sweeper.direction=[minimize,maximize]"
+    study = sweep("x=interval(-5,5)", direction, "hydra.sweeper.n_trials=1", task=evaluate)
+    assert study.trials[0].intermediate_values == {0: 1.0, 1: 1.0}
 
 
 def test_a_pruner_from_elsewhere_is_refused(sweep, study_dir):
