@@ -44,7 +44,7 @@ def needs(launcher: str) -> pytest.MarkDecorator:
 
 JOBLIB = pytest.param("joblib", marks=needs("joblib"))
 SUBMITIT = pytest.param("submitit_local", marks=needs("submitit_local"))
-RAY = pytest.param("ray", marks=[needs("ray"), pytest.mark.slow])
+RAY = pytest.param("ray", marks=needs("ray"))
 
 RAY_HERE = [
     f"+hydra.launcher.ray.init.{option}" for option in ("include_dashboard=false", "object_store_memory=80000000")
@@ -78,6 +78,7 @@ def count_lines(file: Path) -> Counter[str]:
     return Counter(line.split()[0] for line in file.read_text().splitlines()) if file.exists() else Counter()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [JOBLIB, SUBMITIT, RAY])
 def test_trials_end_as_anywhere_else_and_nobody_waits_for_a_batch(
     launcher: str, start_toy: StartToy, study_dir: Path
@@ -187,6 +188,7 @@ def test_trials_are_promoted_under_joblib(study: ToyStudy) -> None:
     study.require_promoted(9)
 
 
+@pytest.mark.slow
 @needs("submitit_local")
 def test_a_requeued_job_goes_on_with_its_trial(start_toy: StartToy, study_dir: Path, tmp_path: Path) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"
@@ -298,6 +300,7 @@ def test_a_launcher_that_would_start_every_job_twice_is_refused(start_toy: Start
     assert not study_dir.exists()
 
 
+@pytest.mark.slow
 @needs("joblib")
 def test_a_job_that_ends_its_process_costs_its_own_trial_alone(start_toy: StartToy, study_dir: Path) -> None:
     options = ["x=choice(1,2,3)", "hydra.sweeper.n_trials=3", "hydra/sweeper/sampler=grid", "accident=exit"]
