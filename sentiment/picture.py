@@ -8,6 +8,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from sentiment.atomic import write_bytes
 
@@ -52,16 +53,19 @@ def _find_families(characters: frozenset[str]) -> tuple[list[str], str]:
     from matplotlib.font_manager import fontManager
     from matplotlib.ft2font import FT2Font
 
-    families, left = [], {one for one in characters if one.isprintable()}  # TeX's fonts have Greek for the others
+    families, left = [], {one for one in characters if category(one) != "Cc"}  # TeX's fonts have Greek for the others
     for entry in fontManager.ttflist if left else ():
         # The list may be older than what is installed; a font of last resort has a box for every character.
         if "lastresort" in entry.name.replace(" ", "").lower() or not Path(entry.fname).is_file():
             continue
-        font = FT2Font(entry.fname)
+        try:
+            font = FT2Font(entry.fname)
+        except (OSError, RuntimeError):  # closed to this user, or broken: a picture is no reason to end a run
+            continue
         if found := {one for one in left if font.get_char_index(ord(one))}:
             families.append(entry.name)
             left -= found
-    missing = "".join(sorted(left | {one for one in characters if not one.isprintable()}))
+    missing = "".join(sorted(left | {one for one in characters if category(one) == "Cc"}))
     if missing:
         written = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in missing[:MOST_TOLD])
         log.warning(

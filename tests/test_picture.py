@@ -58,6 +58,14 @@ def draw(names):
     return draw_confusion(np.eye(len(names), dtype=np.int64), names)
 
 
+def test_a_blank_of_another_script_is_drawn_and_a_broken_font_is_passed_over(install, tmp_path, caplog):
+    install("Broken", "優")
+    (tmp_path / "Broken.ttf").write_bytes(b"no font")
+    install("Squares", "優\u3000良")
+    write_figure(draw(["優\u3000良", "schlecht"]), tmp_path / "a.png", 50)
+    assert not caplog.records
+
+
 def test_a_class_is_drawn_in_a_font_that_has_its_characters(install, tmp_path, caplog):
     install("Squares", "优秀")
     figure = draw(["优秀", "schlecht"])

@@ -130,8 +130,8 @@ def _leave_out_tested(unlabelled: EncodedSplit, test: EncodedSplit) -> tuple[Enc
         raise DataError(NONE_LEFT)
     count = int(is_tested.sum())
     log.info(
-        "%d of the reviews without labels are to the model the same as reviews of the test, though written otherwise "
-        "(blanks, tags, case, rare words), and are left out.", count,
+        "%s of the reviews without labels are to the model the same as reviews of the test, though written otherwise "
+        "(blanks, tags, case, rare words), and are left out.", f"{count:,}",
     )  # fmt: skip
     return unlabelled.take(np.flatnonzero(~is_tested)), count
 

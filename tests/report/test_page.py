@@ -105,7 +105,7 @@ def test_the_figures_are_json_without_nan(page, example_charts):
 def test_the_page_says_what_was_found_and_how_to_get_it_again(page):
     text = html.unescape(page)
     assert "Trial 0 is the best of 9 that finished: val/accuracy 90.00\xa0%." in text
-    assert "12 trials: 9 complete, 2 pruned, 1 failed; 13 min 55 s from the first start to the last end." in text
+    assert "12 trials: 9 complete, 2 pruned, 1 failed; 13 min 55 s from the first start to the end of the last" in text
     assert "python run.py model=transformer optimizer.lr=1e-3 model.heads=4" in text
     assert [name in Outline(page).ids for name in ("best", "ranking", "failures", "facts", "reading")] == [True] * 5
 

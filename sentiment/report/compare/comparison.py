@@ -39,6 +39,9 @@ NEUTRAL = ("seed", "trainer.test", *DATA_PATHS)
 MOST_TOLD = 60
 """Characters of a group's settings in its name, which stands in every sentence and row on it."""
 
+MOST_OF_SETTING = 40
+"""Characters of the value of one of them."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -353,9 +356,14 @@ def name_groups(groups: Sequence[Sequence[StoredRun]]) -> list[str]:
     for runs, option in zip(groups, options, strict=True):
         alike = [other for other, of in zip(groups, options, strict=True) if of == option]
         settings = runs[0].record.settings
-        told = {key: settings[key] for key in _list_telling(alike) if key in settings}
+        told = {key: _keep_end(settings[key]) for key in _list_telling(alike) if key in settings}
         names.append(shorten(option, told, MOST_TOLD))
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
+
+
+def _keep_end(text: str) -> str:
+    """Return the end of a long setting, such as a path: runs of one place differ there."""
+    return text if len(text) <= MOST_OF_SETTING else f"…{text[-MOST_OF_SETTING:]}"
 
 
 def _list_telling(groups: Sequence[Sequence[StoredRun]]) -> list[str]:

@@ -16,6 +16,7 @@ from sentiment.format import (
     format_setting,
     is_number,
     is_share,
+    name_metric,
     shorten_keys,
     tell_apart,
     write_csv_cell,
@@ -287,17 +288,17 @@ def _make_list(groups: Sequence[RunGroup], metric: str) -> Panel:
     names = _name_keys(groups)
     labels = tell_apart(groups, lambda group: group.write_label(names), lambda group: group.write_label(names, str))
     named = list(zip(labels, groups, strict=True))
-    for name, values in (
-        ("validation", [(label, group.validation) for label, group in named]),
-        ("test", [(label, group.tested) for label, group in named if group.tested]),
-    ):
-        if name == "test" and name_test(metric).rpartition("/")[2] != metric.rpartition("/")[2]:
-            continue  # accuracy has no place on the axis of a cost
+    measure = metric.rpartition("/")[2]
+    tested = [(label, group.tested) for label, group in named if group.tested]
+    if name_test(metric).rpartition("/")[2] != measure:
+        tested = []  # accuracy has no place on the axis of a cost
+    for name, values in (("validation", [(label, group.validation) for label, group in named]), ("test", tested)):
         points: list[Point] = [(value, label) for label, each in values for value in each]
         means: list[Point] = [(mean(each), label) for label, each in values]
         if means:
             series += [_series("", "markers", points, name, role="faint"), _series(name, "markers", means, name)]
-    return Panel(Axis(metric, is_percent=is_share(metric)), Axis("", categories=tuple(labels)), tuple(series))
+    axis = Axis(name_metric(measure if tested else metric), is_percent=is_share(metric))
+    return Panel(axis, Axis("", categories=tuple(labels)), tuple(series))
 
 
 def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
@@ -317,7 +318,7 @@ def _make_lines(groups: Sequence[RunGroup], scale: str, metric: str) -> Panel:
         series.append(_series(name, "line+markers", means, name))
     positions = sorted({float(group.settings[scale]) for group in groups})
     is_log = len(positions) > 2 and positions[0] > 0 and positions[-1] / positions[0] >= 8
-    return Panel(Axis(scale, is_log=is_log), Axis(metric, is_percent=is_share(metric)), tuple(series))
+    return Panel(Axis(scale, is_log=is_log), Axis(name_metric(metric), is_percent=is_share(metric)), tuple(series))
 
 
 def _find_scale(groups: Sequence[RunGroup]) -> str | None:

@@ -175,7 +175,8 @@ def count_trials(table: SweepTable) -> str:
     total = format_count(len(table.rows), "trial")
     counts = ", ".join(f"{count:,} {state}" for state, count in table.count_states().items())
     seconds = measure_seconds(table)
-    span = "" if seconds is None else f"; {format_duration(seconds)} from the first start to the last end"
+    end = "last end" if table.is_study else "end of the last training"  # of other jobs nothing tells when they ended
+    span = "" if seconds is None else f"; {format_duration(seconds)} from the first start to the {end}"
     return f"{total}: {counts}{span}."
 
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sentiment.format import format_bytes, format_count, format_duration, format_number
+from sentiment.format import format_bytes, format_count, format_duration, format_number, join_names
 from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, list_unmeasured, probe_search
@@ -217,7 +217,7 @@ def _write_expectation(
     )
     yield "Pruning, early stopping and equal trials make it shorter; a machine shared with others, longer."
     if unmeasured:
-        yield f"On top comes what hydra.sweeper.probe_overrides leaves out: {', '.join(unmeasured)}."
+        yield f"On top comes what hydra.sweeper.probe_overrides leaves out: {join_names(unmeasured)}."
     if expectation.host_bytes is not None:
         memory = f"Memory: up to {format_bytes(expectation.host_bytes)} for all jobs together"
         if expectation.device_bytes:

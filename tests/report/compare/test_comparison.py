@@ -399,6 +399,13 @@ def test_what_is_cut_of_a_group_s_name_tells_no_groups_apart(make_run):
     assert all(name.endswith(" more)") for name in names), "no numbers, which would tell nothing"
 
 
+def test_groups_that_a_long_path_tells_apart_are_named_by_its_end(make_run):
+    starts = [f"/home/someone/sentiment/multirun/2026-12-01/10-00-00/{job}" for job in range(2)]
+    names = name_groups([[make_run("rnn", params={"trainer.init_from": start})] for start in starts])
+    assert [name[-6:] for name in names] == ["0-00/0", "0-00/1"]
+    assert all(name.startswith("rnn init_from=…") for name in names)
+
+
 def test_the_printed_table_has_every_seed_and_the_sentence(make_run, capsys):
     comparison = compare_runs(groups_of(make_run))
     print_comparison(comparison, Console(width=120, highlight=False))
