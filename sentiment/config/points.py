@@ -149,10 +149,16 @@ def _find_moved(overrides: Sequence[Override]) -> Iterator[Fault]:
         key = last.get_key_element()
         place = places.setdefault(key, number)
         for between in values[place:number]:
-            if between.get_key_element() != key and are_related(between.key_or_group, last.key_or_group):
+            if between.get_key_element() != key and _are_of_one_key(between, last):
                 first, kept = values[place].input_line, between.input_line
                 problem = f"{last.input_line} would count before {kept}: a multirun gives it the place of {first}"
                 yield Fault(last.key_or_group, problem, f"leave {first} or {kept} out, or take a study: search=grid")
+
+
+def _are_of_one_key(one: Override, other: Override) -> bool:
+    """Return whether two overrides set a key in common: ``trainer={patience: 2}`` leaves trainer.max_epochs alone."""
+    keys, others = (set[str]().union(*list_written(override)) or {override.key_or_group} for override in (one, other))
+    return any(are_related(key, another) for key in keys for another in others)
 
 
 def _is_choice(override: Override) -> bool:

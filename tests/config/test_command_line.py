@@ -613,6 +613,7 @@ def test_of_two_settings_of_a_key_the_one_that_hydra_takes_is_checked():
     assert find_faults("-m", "trainer={max_epochs: 3},{max_epochs: 4}", "trainer.patience=5") == {}
     assert find_faults("-m", "trainer={max_epochs: 3}", "trainer={patience: 5, max_epochs: 4}", "seed=0,1") == {}
     assert find_faults("optimizer=sgd", "optimizer={lr: 0.1}") == {}
+    assert find_faults("-m", "trainer.max_epochs=5", "trainer={patience: 2}", "trainer.max_epochs=3", "seed=0,1") == {}
 
 
 @pytest.mark.parametrize("sweeper", [[], OPTUNA])

@@ -76,9 +76,9 @@ def choose_best(table: SweepTable, sweep_dir: Path | None, rank: int = 1) -> Bes
     folder = None if sweep_dir is None else sweep_dir / str(table.job_of(row))
     if record is None and folder is not None and folder.is_dir():
         raise SentimentError(
-            f"Trial {row.number} of {table.name} is the one, but {folder} has no record of it: it is no run of this "
-            "project.",
-            f"its parameters were {_write_parameters(row)}; optimization_results.yaml beside its folder has them, too",
+            f"Trial {row.number} of {table.name} is the one, but {folder} has no record of it, as runs of this project "
+            "have one, result.json.",
+            f"its parameters were {_write_parameters(row)}",
         )
     if record is None:
         raise SentimentError(

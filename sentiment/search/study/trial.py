@@ -185,6 +185,8 @@ class StoredTrial(JobTrial):
             raise RunPruned(OVER if asked == OVER else "ended on request")
         if self.repeat > 0 or isinstance(self._study.pruner, WilcoxonPruner):
             return
+        if int(step) != step:
+            raise ValueError(f"reported at step {step}, which is no whole number")
         step = int(step)  # the storage takes no integer of NumPy or torch
         several = getattr(value, "ndim", isinstance(value, Sequence) and not isinstance(value, str))
         values = [float(one) for one in cast(Sequence[float], value)] if several else [float(cast(float, value))]

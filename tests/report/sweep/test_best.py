@@ -72,7 +72,7 @@ def test_a_trial_of_which_nothing_is_left_is_named_with_its_parameters(make_tabl
 def test_a_trial_of_another_application_is_no_run(make_table, tmp_path):
     table = make_table(runs=())
     (tmp_path / str(table.job_of(table.rows[0]))).mkdir()
-    with pytest.raises(SentimentError, match=r"no run of this project(.|\n)*model\.depth=1"):
+    with pytest.raises(SentimentError, match=r"has no record of it, as runs of this project(.|\n)*model\.depth=1"):
         choose_best(table, tmp_path)
 
 

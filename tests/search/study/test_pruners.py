@@ -199,6 +199,8 @@ def test_reports_of_several_objectives_are_taken_and_not_compared(sweep):
 
 def test_numbers_of_numpy_and_torch_are_reported(sweep):
     def evaluate(config):
+        with pytest.raises(ValueError, match=r"step 0\.5, which is no whole number"):
+            current_trial().report(1.0, step=0.5)
         for step in (np.int64(0), torch.tensor(1)):
             current_trial().report(torch.tensor(float(config.x)), step=step)
             current_trial().report(np.float32(2), step=step)  # the first counts
