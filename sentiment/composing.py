@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sentiment.errors import Fault, first_line
-from sentiment.flat import are_related, flatten, is_within
+from sentiment.flat import are_related, flatten
 
 COMPOSE_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -28,7 +28,7 @@ OF_FILE = re.compile(
 )
 """What Hydra says of a key or a value that a file has and its group does not take."""
 
-INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.]+)\}")
+INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.\[\]]+)\}")
 """A key that a value of a YAML file follows."""
 
 
@@ -116,7 +116,7 @@ def find_fixed_followers(params: object, branches: object, overrides: Iterable[O
     varied = {*(key for key, is_swept in told.items() if is_swept), *(key for _, key in texts)}
     faults = []
     for (place, key), text in texts.items():
-        for name in [name for name in INTERPOLATED.findall(text) if is_within(name, varied)][:1]:
+        for name in [name for name in INTERPOLATED.findall(text) if any(are_related(name, one) for one in varied)][:1]:
             remedy = "escape it, and each trial reads it: " + text.replace("${", "\\${")
             faults.append(Fault(f"{place}.{key}", f"{text} is read once, before a trial has its own {name}", remedy))
     return faults

@@ -834,6 +834,8 @@ def test_a_home_folder_that_hydra_would_not_find_is_refused(words: list[str], fo
         ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}", [], "data.split_seed"),
         ("{data.split_seed: '${data.generator_seed}'}", ["data.generator_seed=0,1"], "data.split_seed"),
         ("{data: 'synthetic,imdb', seed: '${data.max_tokens}'}", [], "seed"),
+        ("{data.generator_seed: '0,1', data.split_seed: '${data[generator_seed]}'}", [], "data.split_seed"),
+        ("{data.generator_seed: '0,1', hydra.job.env_set: '${data}'}", [], "hydra.job.env_set"),
         ("{data.generator_seed: 4, data.split_seed: '${data.generator_seed}'}", ["seed=0,1"], "data.split_seed"),
         ("{data.generator_seed: '0,1', data.split_seed: '\\${data.generator_seed}'}", [], None),
         ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}", ["data.split_seed=3"], None),
