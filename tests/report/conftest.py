@@ -196,7 +196,7 @@ def example_charts():
             2,
         ),
         Chart(
-            "contour",
+            "cells",
             "Pairs",
             "Cells.",
             (
@@ -228,7 +228,7 @@ def example_charts():
                     (
                         Series(
                             "",
-                            "contour",
+                            "heatmap",
                             (32.0, 64.0),
                             (1.0, 2.0, 3.0),
                             colour=values,
@@ -250,14 +250,7 @@ def example_charts():
                     (
                         Series("others", "line", (1, 2, 3), (0.7, 0.8, 0.81), role="faint"),
                         Series("others", "line", (1, 2, 3), (0.6, 0.7, 0.71), role="faint"),
-                        Series(
-                            "mean",
-                            "line+markers",
-                            (1, 2, 3),
-                            (0.65, 0.75, 0.76),
-                            low=(0.6, 0.7, 0.71),
-                            high=(0.7, 0.8, 0.81),
-                        ),
+                        Series("mean", "line+markers", (1, 2, 3), (0.65, 0.75, 0.76)),
                         Series("chance", "line", (1, 3), (0.5, 0.5), role="reference"),
                     ),
                 ),

@@ -15,7 +15,7 @@ from sentiment.format import format_number, format_percent
 Value = float | str
 """A position on an axis: a number, or a category's name."""
 
-Kind = Literal["markers", "line", "line+markers", "step", "bar", "heatmap", "contour"]
+Kind = Literal["markers", "line", "line+markers", "step", "bar", "heatmap"]
 
 Role = Literal["plain", "best", "pruned", "failed", "faint", "reference"]
 """What a series stands for; the drawers give each role its look (colour, dash, opacity) in light and in dark."""
@@ -36,12 +36,8 @@ class Axis:
         indices = {name: float(index) for index, name in enumerate(self.categories or ())}
         return [indices[value] if isinstance(value, str) else float(value) for value in values]
 
-    def show(self, value: Value) -> str:
-        """Write a position for people."""
-        if isinstance(value, str):
-            return value
-        if self.categories is not None:
-            return self.categories[round(value)]
+    def show(self, value: float) -> str:
+        """Write a number on the axis for people."""
         return format_percent(value) if self.is_percent else format_number(value)
 
 
@@ -52,15 +48,15 @@ class Series:
     name: str  # what the legend calls them; empty: not in the legend
     # How they are drawn. ``bar`` takes `y` as categories and `x` as lengths (horizontal bars).
     kind: Kind
-    x: tuple[Value, ...]  # positions; for ``heatmap`` and ``contour`` the columns' positions
-    y: tuple[Value, ...]  # positions, as many as `x`; for ``heatmap`` and ``contour`` the rows' positions
-    # Values that colour the points (or one value per cell, row by row, for ``heatmap`` and ``contour``; NaN: an empty
+    x: tuple[Value, ...]  # positions; for ``heatmap`` the columns' positions
+    y: tuple[Value, ...]  # positions, as many as `x`; for ``heatmap`` the rows' positions
+    # Values that colour the points or the line (or one value per cell, row by row, for ``heatmap``; NaN: an empty
     # cell); None: the series has one colour.
     colour: tuple[float, ...] | None = None
     colour_axis: Axis | None = None  # what `colour` measures
-    low: tuple[float, ...] | None = None  # lower ends of error bars, or of a band around a line; None: none
+    low: tuple[float, ...] | None = None  # lower ends of the error bars of points or bars; None: none
     high: tuple[float, ...] | None = None  # upper ends
-    # A text per point, lines separated by a newline; None: the drawer writes the coordinates.
+    # A text per point (or per cell), lines separated by a newline; None: none.
     hover: tuple[str, ...] | None = None
     role: Role = "plain"  # what the series stands for
     group: str | None = None  # series of a group share a colour; None: a colour of its own
@@ -70,7 +66,7 @@ class Series:
     @property
     def is_grid(self) -> bool:
         """Whether it has a value per cell rather than per point."""
-        return self.kind in ("heatmap", "contour")
+        return self.kind == "heatmap"
 
     @property
     def cells(self) -> list[list[float]]:
@@ -113,13 +109,9 @@ class Panel:
         """Whether any of its series joins points, which takes height to follow."""
         return any("line" in series.kind for series in self.series)
 
-    def describe(self, x: Value, y: Value) -> str:
-        """Describe where a point lies, one line per axis."""
-        return f"{self.x.title}: {self.x.show(x)}\n{self.y.title}: {self.y.show(y)}"
-
     def measure_errors(self, series: Series) -> ErrorBars | None:
-        """Return the error bars of points or bars, along the axis without categories; None without, and for lines."""
-        if series.low is None or series.high is None or series.kind not in ("markers", "bar"):
+        """Return the error bars of points or bars, along the axis without categories; None without."""
+        if series.low is None or series.high is None:
             return None
         is_sideways = series.kind == "bar" or self.y.categories is not None
         middle = self.x.locate(series.x) if is_sideways else self.y.locate(series.y)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -178,9 +178,6 @@ def _draw_series(axes: Axes, panel: Panel, series: Series, look: Look, scale: Co
         style |= {"drawstyle": "steps-post" if series.kind == "step" else "default", "ms": size}
         marker = MARKERS[look.mark] if series.kind == "line+markers" else ""
         axes.plot(x, y, "--" if look.is_dashed else "-", marker=marker, **style)
-        if series.low is not None and series.high is not None:
-            step: Literal["post"] | None = "post" if series.kind == "step" else None
-            axes.fill_between(x, series.low, series.high, step=step, color=look.colour, alpha=0.18, lw=0, zorder=order)
     errors = panel.measure_errors(series)
     if errors is not None:
         lengths: dict[str, Any] = {f"{errors.along}err": [errors.below, errors.above]}
@@ -202,10 +199,7 @@ def _colour_points(panel: Panel, series: Series, look: Look, scale: ColourRange 
 
 def _draw_grid(axes: Axes, series: Series, x: list[float], y: list[float], scale: ColourRange | None) -> None:
     cells = np.ma.masked_invalid(np.asarray(series.cells))
-    style: dict[str, Any] = {"cmap": COLOUR_MAP, "zorder": 1} | (
-        {"vmin": scale.low, "vmax": scale.high} if scale else {}
+    ends: dict[str, Any] = {"vmin": scale.low, "vmax": scale.high} if scale else {}
+    axes.pcolormesh(
+        x, y, cells, shading="nearest", cmap=COLOUR_MAP, edgecolors="white", linewidth=1.0, zorder=1, **ends
     )
-    if series.kind == "contour" and min(cells.shape) > 1:
-        axes.contourf(x, y, cells, levels=12, **style)
-    else:
-        axes.pcolormesh(x, y, cells, shading="nearest", edgecolors="white", linewidth=1.0, **style)

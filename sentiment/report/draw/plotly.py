@@ -8,7 +8,6 @@ wide screen, stacked on a phone. What several panels share, legend and colour sc
 from __future__ import annotations
 
 import html
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -67,9 +66,8 @@ def draw_interactive(chart: Chart) -> list[go.Figure]:
 
 def _draw_panel(panel: Panel, looks: Sequence[Look], ranges: dict[Axis | None, ColourRange], top: int) -> go.Figure:
     traces = [
-        trace
+        _draw_series(panel, series, look, ranges.get(series.colour_axis))
         for series, look in zip(panel.series, looks, strict=True)
-        for trace in _draw_series(panel, series, look, ranges.get(series.colour_axis))
     ]
     row = LINES_ROW_PIXELS if panel.has_lines else ROW_PIXELS
     height = PANEL_PIXELS if panel.listed is None else max(150, 70 + row * len(panel.listed))
@@ -140,32 +138,22 @@ def _wrap(text: str, width: int, most_lines: int) -> str:
     return "<br>".join(map(html.escape, wrap(text, width, most_lines)))
 
 
-def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> list[dict[str, Any]]:
+def _draw_series(panel: Panel, series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
     if series.is_grid:
-        return [_draw_grid(panel, series, scale)]
+        return _draw_grid(panel, series, scale)
     x, y = panel.x.locate(series.x), panel.y.locate(series.y)
     trace: dict[str, Any] = {"x": x, "y": y, "name": html.escape(series.name), "legendgroup": series.name}
     if series.trials is not None:  # the page's script finds a trial's points by them, and a trial's line
         trace |= {"customdata": series.trials} if series.kind == "markers" else {"meta": series.trials[0]}
     if series.is_folded:
         trace["visible"] = False
-    # A line through points that have a hover text has none: they are trials, it is a summary.
-    if series.kind in ("line", "step") and series.hover is None and any(one.kind == "markers" for one in panel.series):
-        trace |= {"hoverinfo": "skip"}
-    else:
-        trace |= {"hovertext": _write_hover(panel, series, scale), "hoverinfo": "text"}
+    trace |= {"hoverinfo": "skip"} if series.hover is None else {"hovertext": _write_hover(series), "hoverinfo": "text"}
+    trace |= {"opacity": look.opacity, **_draw_errors(panel, series)}
     if series.kind == "bar":
-        colours = look.colour
-        if series.colour is not None and scale is not None:
-            colours = sample_colorscale(COLOURSCALE, [scale.locate(value) for value in series.colour])
-        trace |= {"type": "bar", "orientation": "h", "marker": {"color": colours}}
-        return [trace | {"opacity": look.opacity, **_draw_errors(panel, series)}]
-    trace |= {"type": "scatter", "opacity": look.opacity, "cliponaxis": False}
+        return trace | {"type": "bar", "orientation": "h", "marker": {"color": look.colour}}
+    trace |= {"type": "scatter", "cliponaxis": False}
     trace |= {"mode": {"markers": "markers", "line+markers": "lines+markers"}.get(series.kind, "lines")}
-    trace |= {"line": _draw_line(series, look, scale), "marker": _draw_marker(panel, series, look, scale)}
-    if series.kind == "markers":
-        return [trace | _draw_errors(panel, series)]
-    return [*_draw_band(series, look, x), trace]
+    return trace | {"line": _draw_line(series, look, scale), "marker": _draw_marker(panel, series, look, scale)}
 
 
 def _draw_line(series: Series, look: Look, scale: ColourRange | None) -> dict[str, Any]:
@@ -200,43 +188,19 @@ def _draw_errors(panel: Panel, series: Series) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _draw_band(series: Series, look: Look, x: Sequence[float]) -> list[dict[str, Any]]:
-    """Draw the band of a line: its upper edge, then its lower one filled up to it."""
-    if series.low is None or series.high is None:
-        return []
-    edge = {
-        "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": series.name,
-        "x": list(x),
-    }  # fmt: skip
-    red, green, blue = (int(look.colour[start : start + 2], 16) for start in (1, 3, 5))
-    fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"}
-    return [edge | {"y": _finite(series.high)}, edge | {"y": _finite(series.low)} | fill]
-
-
 def _draw_grid(panel: Panel, series: Series, scale: ColourRange | None) -> dict[str, Any]:
-    x, y, texts = panel.x.locate(series.x), panel.y.locate(series.y), _write_hover(panel, series, scale)
-    trace: dict[str, Any] = {
-        "type": series.kind, "x": x, "y": y, "z": [_finite(row) for row in series.cells], "showscale": False,
+    x, y, texts = panel.x.locate(series.x), panel.y.locate(series.y), _write_hover(series)
+    ends = {} if scale is None else {"zmin": scale.low, "zmax": scale.high}
+    return ends | {
+        "type": "heatmap", "x": x, "y": y, "z": [_finite(row) for row in series.cells], "showscale": False,
         "colorscale": COLOURSCALE, "hoverinfo": "text", "hoverongaps": False, "legendgroup": series.name,
-        "hovertext": [texts[start : start + len(x)] for start in range(0, len(texts), len(x))],
+        "hovertext": [texts[start : start + len(x)] for start in range(0, len(texts), len(x))], "xgap": 2, "ygap": 2,
     }  # fmt: skip
-    if scale is not None:
-        trace |= {"zmin": scale.low, "zmax": scale.high}
-    return trace | ({"xgap": 2, "ygap": 2} if series.kind == "heatmap" else {"line": {"width": 0.5}})
 
 
-def _write_hover(panel: Panel, series: Series, scale: ColourRange | None) -> list[str]:
+def _write_hover(series: Series) -> list[str]:
     """Write the hover text of each point (of each cell, row by row), escaped: plotly reads a few tags in it."""
-    texts = list(series.hover or ())
-    if series.hover is None:
-        pairs = itertools.product(series.y, series.x) if series.is_grid else zip(series.y, series.x, strict=True)
-        texts = [panel.describe(x, y) for y, x in pairs]
-        if series.colour is not None and scale is not None:
-            values = map(scale.axis.show, series.colour)
-            texts = [f"{text}\n{scale.axis.title}: {value}" for text, value in zip(texts, values, strict=True)]
-        if series.name:
-            texts = [f"{series.name}\n{text}" for text in texts]
-    return [html.escape(text).replace("\n", "<br>") for text in texts]
+    return [html.escape(text).replace("\n", "<br>") for text in series.hover or ()]
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:

@@ -26,22 +26,21 @@ def test_a_panel_is_a_figure_and_has_the_tables_points(figures, example_charts):
 def test_hover_texts_are_escaped_and_broken_into_lines(figures):
     trials = figures["history"][0]["data"][0]
     assert trials["hovertext"] == ["trial 0", "a &lt; b", "&amp;", "two<br>lines"]
-    pruned = figures["history"][0]["data"][1]
-    assert pruned["hovertext"][0] == "pruned<br>trial: 4<br>val/accuracy: 70.00 %"
 
 
-def test_intervals_become_error_bars_or_a_band(figures):
+def test_intervals_become_error_bars(figures):
     (bars,) = figures["parameter_importance"][0]["data"]
     assert (bars["orientation"], bars["x"], bars["y"]) == ("h", [0.7, 0.2], [0.0, 1.0])
     assert bars["error_x"]["array"] == pytest.approx([0.2, 0.2])
     assert bars["error_x"]["arrayminus"] == pytest.approx([0.2, 0.1])
-    upper, lower, mean = figures["curves"][0]["data"][2:5]
-    assert (upper["y"], lower["y"], lower["fill"]) == ([0.7, 0.8, 0.81], [0.6, 0.7, 0.71], "tonexty")
-    assert mean["mode"] == "lines+markers"
+
+
+def test_a_line_may_have_marks(figures):
+    assert [trace["mode"] for trace in figures["curves"][0]["data"]] == ["lines", "lines", "lines+markers", "lines"]
 
 
 def test_empty_cells_stay_empty_and_cells_share_the_points_colours(figures):
-    cells, points = figures["contour"][0]["data"]
+    cells, points = figures["cells"][0]["data"]
     assert cells["z"] == [[0.8, 0.85], [0.82, None], [0.84, 0.88]]
     assert (cells["zmin"], cells["zmax"]) == (points["marker"]["cmin"], points["marker"]["cmax"]) == (0.8, 0.88)
 
@@ -51,7 +50,7 @@ def test_axes_are_logarithmic_in_percent_or_a_list_read_downwards(figures):
     assert figures["slice"][0]["layout"]["yaxis"]["tickformat"].endswith("%")
     assert figures["slice"][1]["layout"]["xaxis"]["ticktext"] == ["1", "2", "4"]
     assert figures["parameter_importance"][0]["layout"]["yaxis"]["range"] == [1.5, -0.5]
-    assert figures["contour"][0]["layout"]["yaxis"]["range"] == [-0.5, 2.5]
+    assert figures["cells"][0]["layout"]["yaxis"]["range"] == [-0.5, 2.5]
 
 
 def test_a_line_takes_the_colour_of_its_value(figures):

@@ -10,7 +10,15 @@ from functools import partial
 from statistics import mean
 
 from sentiment.config.objective import COSTS, SELECTING
-from sentiment.format import format_metric, format_number, format_setting, name_metric, shorten_keys, tell_apart
+from sentiment.format import (
+    format_count,
+    format_metric,
+    format_number,
+    format_setting,
+    name_metric,
+    shorten_keys,
+    tell_apart,
+)
 from sentiment.report.draw.chart import Axis, Chart, Panel, Role, Series
 from sentiment.report.statistics import wilson_interval
 from sentiment.report.sweep.charts.axes import (
@@ -150,13 +158,18 @@ def _interval(row: SweepRow, accuracy: float) -> tuple[float, float]:
 
 def _mark_means(groups: Sequence[tuple[str, list[SweepRow]]], metric: str) -> Series:
     values = [[row.values[metric] for row in group] for _, group in groups]
+    means = list(map(mean, values))
     return Series(
         name="mean over seeds, lowest to highest",
         kind="markers",
-        x=tuple(map(mean, values)),
+        x=tuple(means),
         y=tuple(name for name, _ in groups),
         low=tuple(map(min, values)),
         high=tuple(map(max, values)),
+        hover=tuple(
+            f"{name}\n{write_metric(metric, value)}, mean of {format_count(len(group), 'run')}"
+            for (name, group), value in zip(groups, means, strict=True)
+        ),
         role="best",
     )
 
