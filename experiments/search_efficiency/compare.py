@@ -216,7 +216,7 @@ def print_table(name: str, workers: int) -> None:
 def write_difference(more: npt.NDArray[np.float64]) -> str:
     """Write the mean of differences between pairs of seeds in points, with its 95 % interval."""
     found = mean_interval((100 * more).tolist())
-    return f"{found.mean:+.2f} ± {found.high - found.mean:.2f}"
+    return f"{found.value:+.2f} ± {found.high - found.value:.2f}"
 
 
 def print_equal_trials(name: str, workers: int) -> None:
@@ -282,7 +282,7 @@ def draw(name: str) -> Path | None:
     for panel, (workers, found) in zip(axes[0], there.items(), strict=True):
         for policy in (one for one in SHOWN if one in found):
             moments = [mean_interval(values) for values in (100 * found[policy]).T.tolist()]
-            (line,) = panel.plot(GRID * horizon, [one.mean for one in moments], label=policy)
+            (line,) = panel.plot(GRID * horizon, [one.value for one in moments], label=policy)
             band = [one.low for one in moments], [one.high for one in moments]
             panel.fill_between(GRID * horizon, *band, color=line.get_color(), alpha=0.15)
         panel.set_title(f"{workers} workers, {len(found['stock'])} studies each")

@@ -40,12 +40,12 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds."""
+    """A figure with its 95 % interval: a mean over seeds, or a metric of some reviews."""
 
-    mean: float  # the mean
-    low: float  # lower end of the 95 % t interval; NaN for a single value, which has none
+    value: float  # the figure; NaN where it is undefined
+    low: float  # lower end of the interval; NaN where it has none, as a single run has
     high: float  # upper end
-    count: int  # number of values
+    count: int  # number of seeds or reviews
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,10 @@ def paired_bootstrap(first: Flags, second: Flags) -> Difference:
 
     Assumes that the N reviews are an independent sample of what the models will meet. Says nothing about other seeds.
     A resample of N reviews is fully described by how many of them only the first or only the second model gets right,
-    so it is drawn as one multinomial number instead of N indices. The p value is McNemar's: where few reviews tell the
-    models apart, a share of the resamples would be too small. So would be the percentile interval, which is widened to
-    what that test leaves open (Clopper-Pearson, of the reviews that tell them apart): it holds zero if the test shows
-    no difference.
+    so it is drawn as one multinomial number instead of N indices. The p value is that of McNemar's exact test (1947),
+    two-sided: where few reviews tell the models apart, a share of the resamples would be too small. So would be the
+    percentile interval, which is widened to what that test leaves open (Clopper-Pearson, of the reviews that tell them
+    apart): it holds zero if the test shows no difference.
 
     Raises:
         SentimentError: The vectors differ in length or are empty.
@@ -190,35 +190,24 @@ def paired_bootstrap(first: Flags, second: Flags) -> Difference:
     only_first, only_second, count = _count_discordant(first, second)
     value = (only_first - only_second) / count
     if only_first < only_second:  # one way round only is drawn, so that the other is exactly its negative
-        return _negate(paired_bootstrap(second, first))
+        found = paired_bootstrap(second, first)
+        return replace(found, value=-found.value, low=-found.high, high=-found.low)
     shares = [only_first / count, only_second / count, (count - only_first - only_second) / count]
     draws = np.random.default_rng(0).multinomial(count, shares, size=RESAMPLES)
     differences = (draws[:, 0] - draws[:, 1]) / count
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    if discordant := only_first + only_second:
-        open_ends = stats.binomtest(only_first, discordant).proportion_ci(LEVEL, method="exact")
+    p_value = 1.0
+    if discordant := only_first + only_second:  # each model would get half of these if they were equally good
+        mcnemar = stats.binomtest(only_first, discordant)
+        p_value, open_ends = float(mcnemar.pvalue), mcnemar.proportion_ci(LEVEL, method="exact")
         low = min(low, (2 * open_ends.low - 1) * discordant / count)
         high = max(high, (2 * open_ends.high - 1) * discordant / count)
     if only_first == only_second:  # a symmetric distribution keeps a symmetric interval
         high = abs(low)
     error = float(np.std(differences))
     detectable = (stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(POWER)) * error
-    p_value = mcnemar_p_value(first, second)
     test = f"McNemar's exact test, interval by paired bootstrap, over {count:,} reviews"
     return Difference(value, float(low), float(high), p_value, test, count, float(detectable))
-
-
-def mcnemar_p_value(first: Flags, second: Flags) -> float:
-    """Return the two-sided p value of McNemar's exact test (1947).
-
-    Of the reviews that only one model gets right, each model would get half if they were equally good.
-
-    Raises:
-        SentimentError: The vectors differ in length or are empty.
-    """
-    only_first, only_second, _ = _count_discordant(first, second)
-    discordant = only_first + only_second
-    return 1.0 if discordant == 0 else float(stats.binomtest(only_first, discordant).pvalue)
 
 
 def correct_p_values(p_values: Sequence[float]) -> list[float]:
@@ -264,7 +253,3 @@ def _count_discordant(first: Flags, second: Flags) -> tuple[int, int, int]:
             "both models must have predicted the same reviews",
         )
     return int(np.sum(first & ~second)), int(np.sum(second & ~first)), len(first)
-
-
-def _negate(difference: Difference) -> Difference:
-    return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low)

@@ -19,7 +19,6 @@ from sentiment.report.statistics import (
     correct_p_values,
     count_share,
     difference_interval,
-    mcnemar_p_value,
     mean_interval,
     paired_bootstrap,
     paired_t,
@@ -56,12 +55,12 @@ def test_mean_interval_against_scipy():
     values = [0.81, 0.83, 0.86]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     estimate = mean_interval(values)
-    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((np.mean(values), low, high))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((np.mean(values), low, high))
 
 
 def test_a_single_value_has_no_interval():
     estimate = mean_interval([0.8])
-    assert estimate.mean == 0.8
+    assert estimate.value == 0.8
     assert math.isnan(estimate.low)
     assert math.isnan(estimate.high)
 
@@ -142,7 +141,6 @@ def test_the_same_predictions_show_no_difference():
     found = paired_bootstrap(right, right)
     assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
     assert math.copysign(1, found.high) == 1
-    assert mcnemar_p_value(right, right) == 1.0
 
 
 def test_bootstrap_agrees_with_resampling_the_reviews_one_by_one():
@@ -181,7 +179,6 @@ def test_the_p_value_is_exact_where_few_reviews_tell_two_runs_apart(count, only_
     second[:only_first] = False
     first[only_first : only_first + only_second] = False
     assert paired_bootstrap(first, second).p_value == pytest.approx(p_value, rel=1e-5)
-    assert mcnemar_p_value(first, second) == pytest.approx(p_value, rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [60, 2000])
@@ -309,8 +306,8 @@ def test_intervals_of_a_difference_cover_as_often_as_they_say():
 def test_intervals_of_shares_stay_within_their_bounds_and_hold_their_value(values):
     one, other = values
     found = mean_interval(one, (0.0, 1.0))
-    assert 0.0 <= found.low <= found.mean + 1e-9
-    assert found.mean - 1e-9 <= found.high <= 1.0
+    assert 0.0 <= found.low <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.high <= 1.0
     difference = compare_seeds(dict(enumerate(one)), dict(enumerate(other)), (0.0, 1.0))
     assert -1.0 <= difference.low <= difference.value + 1e-9
     assert difference.value - 1e-9 <= difference.high <= 1.0

@@ -103,7 +103,7 @@ def compare_runs(
     notes = [*dict.fromkeys([*notes, *told]), *found, *_note_settings(records)]  # a sweep may have told it of its own
     direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
-    rows.sort(key=lambda row: row.estimate.mean, reverse=direction == "maximize")
+    rows.sort(key=lambda row: row.estimate.value, reverse=direction == "maximize")
     is_single = chosen == "test/accuracy" and all(len(runs) == 1 for runs in groups.values())
     if is_single:
         vectors = _read_correctness({name: runs[0] for name, runs in groups.items()})

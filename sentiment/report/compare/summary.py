@@ -49,7 +49,7 @@ def _make_group_table(comparison: Comparison) -> Table:
     for group in comparison.groups:
         seeds = ", ".join(map(str, group.seeds))
         each = ", ".join(format_metric(comparison.metric, value) for value in group.values)
-        mean = format_metric(comparison.metric, group.estimate.mean)
+        mean = format_metric(comparison.metric, group.estimate.value)
         cells = (group.name, str(len(group.values)), mean, _interval(comparison.metric, group), seeds, each)
         table.add_row(*map(Text, cells))
     return table
@@ -182,7 +182,7 @@ def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
             yield row | {"kind": "run", "run": run, "seed": seed, "value": value}
         mean = group.estimate
         interval: dict[str, Cell] = {"low": mean.low, "high": mean.high} if mean.count > 1 else {}
-        yield row | {"kind": "mean", "value": mean.mean, "count": mean.count} | interval
+        yield row | {"kind": "mean", "value": mean.value, "count": mean.count} | interval
     for pair in comparison.pairs:
         found = pair.difference
         tested: dict[str, Cell] = {} if found is None else {

@@ -17,7 +17,7 @@ from sentiment.format import format_metric
 from sentiment.models.bundle import Predictor
 from sentiment.report.draw.table import open_console, open_table
 from sentiment.report.errors.analysis import RunErrors, find_errors
-from sentiment.report.statistics import share_of
+from sentiment.report.statistics import Estimate, share_of
 from sentiment.training.metrics import SplitMetrics
 
 RESAMPLES = 300
@@ -28,19 +28,10 @@ STOOD = "stood in the model's own training, validation or pretraining"
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A metric with its 95 % interval over the reviews, see `bootstrap`; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What a model is worth on some reviews."""
 
-    metrics: Mapping[str, Interval]  # the metrics of a run's test, by name without split
+    metrics: Mapping[str, Estimate]  # the metrics of a run's test, by name without split; see `bootstrap`
     errors: RunErrors  # where it is wrong
     reviews: LabelledReviews  # those that were measured
     # How many of them the model has learned from (`Predictor.learned`); None: its bundle does not tell all.
@@ -104,7 +95,7 @@ def _list_notes(reviews: LabelledReviews, learned: int, left_out: int, *, is_tol
 
 def bootstrap(
     labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], losses: npt.NDArray[np.float32]
-) -> dict[str, Interval]:
+) -> dict[str, Estimate]:
     """Measure (N,) labels, (N, K) probabilities and (N,) losses, and how much that hangs on which reviews there were.
 
     The intervals are those of a bootstrap over the reviews, but for two: accuracy has Wilson's, as wherever a share is
@@ -125,7 +116,7 @@ def bootstrap(
         defined = [one for one in drawn[name] if np.isfinite(one)]
         low, high = np.percentile(defined, [2.5, 97.5]) if defined and np.isfinite(value) else (np.nan, np.nan)
         low, high = known.get(name, (low, high) if low < high else (np.nan, np.nan))
-        intervals[name] = Interval(value, float(low), float(high))
+        intervals[name] = Estimate(value, float(low), float(high), len(labels))
     return intervals
 
 

@@ -316,22 +316,13 @@ def bin_by_rank(values: npt.NDArray[np.generic], bins: int) -> npt.NDArray[np.in
     return np.searchsorted(starts, values, side="right") - 1
 
 
-@dataclass(frozen=True)
-class Cue:
-    """A word or expression where it stands."""
-
-    words: str  # as written
-    start: int  # offset of its first character in the text
-    end: int  # offset behind its last one
-
-
-def find_negations(text: str) -> list[Cue]:
-    """Find the cues of negation in the order of the text; none overlap."""
+def find_negations(text: str) -> list[str]:
+    """Find the cues of negation as they are written, in the order of the text; none overlap."""
     return _find_cues(_NEGATION, NOT_NEGATIVE, text)
 
 
-def find_contrasts(text: str) -> list[Cue]:
-    """Find the cues of contrast in the order of the text; none overlap."""
+def find_contrasts(text: str) -> list[str]:
+    """Find the cues of contrast likewise."""
     return _find_cues(_CONTRAST, NOT_CONTRASTIVE, text)
 
 
@@ -348,10 +339,10 @@ _NEGATION = _compile_cues(NEGATION_CUES, NOT_NEGATIVE, ending=rf"{_LETTER}*n't")
 _CONTRAST = _compile_cues(CONTRAST_CUES, NOT_CONTRASTIVE)
 
 
-def _find_cues(pattern: re.Pattern[str], exceptions: tuple[str, ...], text: str) -> list[Cue]:
+def _find_cues(pattern: re.Pattern[str], exceptions: tuple[str, ...], text: str) -> list[str]:
     spelled = text.replace("\u2019", "'")  # the typographic apostrophe; offsets stay
     return [
-        Cue(text[match.start() : match.end()], match.start(), match.end())
+        text[match.start() : match.end()]
         for match in pattern.finditer(spelled)
         if " ".join(match.group().lower().split()) not in exceptions
     ]

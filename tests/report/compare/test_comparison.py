@@ -365,7 +365,7 @@ def test_intervals_of_shares_end_at_0_and_100_percent(make_run):
     comparison = compare_runs(groups_of(make_run, first=(1.0, 0.97, 0.85), second=(0.02, 0.0, 0.11)))
     best, worst = comparison.groups
     assert (best.estimate.high, worst.estimate.low) == (1.0, 0.0)
-    assert 0 < best.estimate.low < best.estimate.mean < 1
+    assert 0 < best.estimate.low < best.estimate.value < 1
     assert -1 <= comparison.pairs[0].difference.low < comparison.pairs[0].difference.high <= 1
     loss = compare_runs(groups_of(make_run, first=(1.0, 0.97, 0.85), second=(0.02, 0.0, 0.11)), "val/loss")
     assert (loss.groups[0].estimate.low, loss.groups[1].estimate.high > 1) == (0.0, True)

@@ -6,9 +6,9 @@ are found, and not what only looks like one.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -248,7 +248,7 @@ def test_equal_mass_bins_have_about_as_many_reviews():
     ],
 )
 def test_negations_are_found_as_they_are_written(text: str, cues: list[str]) -> None:
-    assert [cue.words for cue in find_negations(text)] == cues
+    assert find_negations(text) == cues
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_what_only_looks_like_a_negation_is_none(text: str) -> None:
     ],
 )
 def test_contrasts_are_found_as_they_are_written(text: str, cues: list[str]) -> None:
-    assert [cue.words for cue in find_contrasts(text)] == cues
+    assert find_contrasts(text) == cues
 
 
 @pytest.mark.parametrize("text", ["the butler's yeti", "nothing but fun", "yet another sequel", "not yet seen", "."])
@@ -303,10 +303,10 @@ def test_plain_synthetic_opinions_hold_neither(seed: int) -> None:
 def test_a_cue_between_other_words_is_found_where_it_stands(before: str, cue: str, after: str) -> None:
     text = f"{before} . {cue} . {after}"
     found = find_negations(text)
-    start = len(before) + 3
-    assert any(start <= one.start and one.end == start + len(cue) for one in found)
-    assert all(text[one.start : one.end] == one.words for one in found)
-    assert all(left.end <= right.start for left, right in itertools.pairwise(found))
+    parts = [len(find_negations(part)) for part in (before, after)]
+    assert len(found) == sum(parts) + 1
+    assert found[parts[0]].endswith(cue)
+    assert re.search(".*".join(map(re.escape, found)), text, re.DOTALL), "in the order of the text"
 
 
 @pytest.mark.parametrize("phrase", [*NOT_NEGATIVE, *NOT_CONTRASTIVE])
