@@ -182,11 +182,9 @@ def _of_registry(name: str, parts: re.Match[str] | None, tracking_uri: str) -> M
         raise TrackingError(
             f"{name} names no registered model.", "write models:/NAME@ALIAS, models:/NAME/VERSION or NAME"
         )
-    from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered, find_trainer
+    from sentiment.tracking.mlflow.registry import CHAMPION, fetch_registered
 
     model, alias = parts["name"], parts["alias"] or CHAMPION
-    version, bundle = fetch_registered(tracking_uri, model, alias, parts["version"])
-    trainer = find_trainer(tracking_uri, model, version)
-    return ModelSource(
-        f"{model}, version {version}", bundle, run_id=trainer, store=tracking_uri, version=f"models:/{model}/{version}"
-    )
+    found, bundle = fetch_registered(tracking_uri, model, alias, parts["version"])
+    title, version = f"{model}, version {found.version}", f"models:/{model}/{found.version}"
+    return ModelSource(title, bundle, run_id=found.run_id or None, store=tracking_uri, version=version)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
 from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
-from sentiment.errors import TrackingError, first_line
+from sentiment.errors import TrackingError, explaining, first_line
 from sentiment.format import mask_passwords
 from sentiment.paths import expand_home, find_files
 from sentiment.scratch import make_temporary_folder
@@ -105,11 +105,10 @@ class StoredRun:
             TrackingError: The run was not tested, or the file is damaged.
         """
         file = self._predictions
-        try:
-            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-                return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
-        except UNREADABLE as error:
-            raise TrackingError(f"{file} cannot be read: {error}", "run it again, or copy the file again") from error
+        remedy = "run it again, or copy the file again"
+        reading = explaining(f"{file} cannot be read", remedy, TrackingError, UNREADABLE)
+        with reading, file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            return TestPredictions(labels=content["labels"], probabilities=content["probabilities"])
 
     @cached_property
     def _predictions(self) -> Path:
@@ -120,9 +119,10 @@ class StoredRun:
         # What lies in the folder of a run that has not finished is of another one before it.
         if file.is_file() and self.record.status == "FINISHED":
             return file
-        from sentiment.tracking.mlflow.read import fetch_predictions
+        from sentiment.tracking.mlflow.read import fetch_artifact
 
-        return self._fetch("test predictions", fetch_predictions, "they were deleted there: run it again")
+        fetch = partial(fetch_artifact, name=PREDICTIONS_FILE)
+        return self._fetch("test predictions", fetch, "they were deleted there: run it again")
 
     def read_settings(self) -> Settings:
         """Read the run's settings back from its record.
@@ -132,11 +132,9 @@ class StoredRun:
         """
         return read_settings(self.record.params)
 
-    def _describe(self) -> str:
-        return f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
-
     def _lack(self, what: str, remedy: str) -> TrackingError:
-        return TrackingError(f"The run {self._describe()} has no {what}.", remedy)
+        name = f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"
+        return TrackingError(f"The run {name} has no {what}.", remedy)
 
     def _fetch(self, what: str, fetch: Callable[[str, str], Path | None], not_there: str) -> Path:
         """Fetch what a run's folder lacks from its store, into a temporary folder: who made room keeps it.

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,10 +120,9 @@ def registered(multirun, monkeypatch):
         asked.append((name, alias, version))
         if name != "imdb":
             raise TrackingError(f"no model {name}")
-        return "3", multirun / "sweep/0/model"
+        return SimpleNamespace(version="3", run_id=RUN_ID), multirun / "sweep/0/model"
 
     monkeypatch.setattr(registry, "fetch_registered", fetch)
-    monkeypatch.setattr(registry, "find_trainer", lambda uri, name, version: RUN_ID)
     return asked
 
 

@@ -141,17 +141,17 @@ def collect_parent(run_id: str, tracking_uri: str) -> SweepTable:
     """
     from sentiment.search.study.history import parse_history
     from sentiment.tracking.mlflow.parent import HISTORY_ARTIFACT
-    from sentiment.tracking.mlflow.read import read_child_records, read_parent_run, read_text_artifact
+    from sentiment.tracking.mlflow.read import fetch_artifact, read_child_records, read_parent_run
 
     parent = read_parent_run(tracking_uri, run_id)
     records = read_child_records(tracking_uri, run_id)
-    text = read_text_artifact(tracking_uri, run_id, HISTORY_ARTIFACT)
-    if not records and text is None:
+    file = fetch_artifact(tracking_uri, run_id, HISTORY_ARTIFACT)
+    if not records and file is None:
         raise SweepMissingError(
             f"The MLflow run {run_id} has no jobs below it.",
             "name the parent run of a sweep; `python -m sentiment report` takes sweeps only",
         )
-    history = None if text is None else parse_history(text)
+    history = None if file is None else parse_history(file.read_text(encoding="utf-8"))
     table = collect_records(records, parent.name, history=history, command=parent.command, is_copy=True)
     table = replace(table, place=run_id)
     if history is None and parent.is_study:

@@ -174,7 +174,10 @@ class Deliverer:
             except Exception as error:  # whatever it is, training goes on and the records stay
                 reason = first_line(error)
                 if not self.failures and not failures:
-                    self._tell(reason, outbox, error)
+                    log.warning(
+                        "%s\n  -> the runs go on; their records wait in their folders, e.g. %s", reason, outbox.folder
+                    )
+                    log.debug("Delivery failed", exc_info=error)
                 failures[outbox.folder] = reason
                 if is_away(error, outbox.folder):
                     away[outbox.store] = reason
@@ -221,10 +224,6 @@ class Deliverer:
             store = Store(open_client(address), address, "")
         self._stores[uri, experiment] = store
         return store
-
-    def _tell(self, reason: str, outbox: Outbox, error: Exception) -> None:
-        log.warning("%s\n  -> the runs go on; their records wait in their folders, e.g. %s", reason, outbox.folder)
-        log.debug("Delivery failed", exc_info=error)
 
 
 @contextmanager

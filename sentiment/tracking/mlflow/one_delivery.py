@@ -23,6 +23,7 @@ from sentiment.tracking.mlflow.write import (
     END_TAGS,
     create_run,
     join_overrides,
+    reopen,
     search_by_key,
     write_ending,
     write_params,
@@ -159,7 +160,7 @@ class OneDelivery:
             self._state = replace(self._state, run_id=run_id, uri=note["uri"], key=note["key"])
             self._outbox.save(self._state)
             if run.info.status != "RUNNING" or END_TAGS & set(run.data.tags):
-                reopen(client, run)
+                reopen(client, run_id, END_TAGS)
             # A param cannot be changed: those of an earlier attempt stay, though it may have had other threads.
             write_params(client, run_id, {k: v for k, v in note["params"].items() if k not in run.data.params})
             write_tags(client, run_id, {**note["tags"], "overrides": join_overrides(note["overrides"])})
@@ -279,10 +280,3 @@ def count_alike(waiting: Sequence[tuple[int, Note]]) -> int:
 def read_point(point: Sequence[Any]) -> Metric:
     """Read a point: name, value, time in ms, step."""
     return Metric(point[0], float(point[1]), int(point[2]), int(point[3]))
-
-
-def reopen(client: MlflowClient, run: Run) -> None:
-    """Set a run to RUNNING again, and take back what was said of its end."""
-    client.update_run(run.info.run_id, status="RUNNING")
-    for name in sorted(END_TAGS & set(run.data.tags)):
-        client.delete_tag(run.info.run_id, name)

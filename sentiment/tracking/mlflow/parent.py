@@ -25,7 +25,7 @@ from sentiment.json_file import write_json
 from sentiment.tracking.ending import Ending, ending_of
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.mlflow.store import Store, find_run, open_store, recording
-from sentiment.tracking.mlflow.write import create_run, replace_tags, write_tags
+from sentiment.tracking.mlflow.write import create_run, reopen, replace_tags, write_tags
 from sentiment.tracking.outbox import Outbox, is_copy, tell_other_store, write_folder, writing
 from sentiment.tracking.parent_file import NOTE_TAG, VIEW_TAG, Parent, read_parent
 from sentiment.tracking.result_file import PARENT_FILE, leave_originals
@@ -41,6 +41,9 @@ STANDING = ("trials", "best", "front", "jobs", ADOPTED, COPIED)
 """First parts of the tags that say how a sweep stands. Nothing writes ``jobs`` any more, earlier versions did."""
 
 FAILURE = "failure"
+
+TOLD_AT_END = (FAILURE, NOTE_TAG)
+"""Tags that tell how a sweep ended."""
 
 HISTORY_ARTIFACT = "study_history.json"
 """What a study's storage tells of it, for reports on a machine that reaches neither the storage nor the folder."""
@@ -94,7 +97,7 @@ def start_sweep(
                     return _make(store, sweep_dir, project_dir, overrides, base_yaml, study)
                 if outbox.delivery.run_id != known.run_id:  # an earlier version wrote to MLflow itself
                     outbox.begin(known.run_id, uri)
-        _reopen(store.client, known.run_id)
+        reopen(store.client, known.run_id, TOLD_AT_END)
         return _write(replace(known, folder=write_folder(sweep_dir, uri)), sweep_dir)
 
 
@@ -140,12 +143,6 @@ def _write(parent: Parent, sweep_dir: Path) -> Parent:
     return parent
 
 
-def _reopen(client: MlflowClient, run_id: str) -> None:
-    """Set a parent run to RUNNING again, and take back what was said of its end."""
-    client.update_run(run_id, status="RUNNING")
-    replace_tags(client, run_id, {}, (FAILURE, NOTE_TAG))
-
-
 def update_sweep(
     client: MlflowClient, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float], time_ms: int
 ) -> None:
@@ -161,7 +158,7 @@ def update_sweep(
         time_ms: When it stood so.
     """
     if client.get_run(run_id).info.status != "RUNNING":
-        _reopen(client, run_id)
+        reopen(client, run_id, TOLD_AT_END)
     own = {name: value for name, value in tags.items() if name != VIEW_TAG}
     replace_tags(client, run_id, own, (*STANDING, FAILURE))
     client.log_batch(run_id, metrics=[Metric(name, value, time_ms, 0) for name, value in metrics.items()])

@@ -23,7 +23,6 @@ from sentiment.config.identity import read_recorded
 from sentiment.errors import FailureKind, ModelFileError, TrackingError, explaining
 from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.ending import Status
-from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.mlflow.parent import ADOPTED, COPIED
 from sentiment.tracking.mlflow.store import connect, find_run, get_run, look_up_run, open_client, quiet, reading
 from sentiment.tracking.mlflow.write import END_TAGS, KEY_TAG, LONG_PARAMS_FILE, POINTER, search_by_key, split_overrides
@@ -105,31 +104,18 @@ def read_record(uri: str, run_id: str) -> ResultRecord:
         return _read_record(client, run)
 
 
-def read_text_artifact(uri: str, run_id: str, name: str) -> str | None:
-    """Read a text that was logged with a run; None where it was not.
-
-    Raises:
-        TrackingError: The store cannot be read.
-    """
-    client = open_client(uri)
-    with reading(uri), tempfile.TemporaryDirectory() as folder:
-        if name not in {found.path for found in client.list_artifacts(run_id)}:
-            return None
-        return Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-
-
-def fetch_predictions(uri: str, run_id: str) -> Path | None:
-    """Download ``predictions/test.npz`` into a temporary folder; None where the run has none.
+def fetch_artifact(uri: str, run_id: str, name: str) -> Path | None:
+    """Download a file that was logged with a run into a temporary folder; None where the run has none of this name.
 
     Raises:
         TrackingError: The store cannot be read.
     """
     client = open_client(uri)
     with reading(uri):
-        known = {found.path for found in client.list_artifacts(run_id, str(Path(PREDICTIONS_FILE).parent))}
-        if PREDICTIONS_FILE not in known:
+        known = {found.path for found in client.list_artifacts(run_id, name.rpartition("/")[0] or None)}
+        if name not in known:
             return None
-        return Path(client.download_artifacts(run_id, PREDICTIONS_FILE, str(make_temporary_folder())))
+        return Path(client.download_artifacts(run_id, name, str(make_temporary_folder())))
 
 
 @contextmanager

@@ -197,13 +197,9 @@ class MlflowRecorder:
         """Add what stands for the run as a whole; test metrics have their own points."""
         summary = {"best/epoch": reached.best_epoch, "model/parameters": reached.parameters}
         summary["time/fit_seconds"] = reached.seconds
-        for name, value in reached.metrics.items():
-            if name.startswith(
-                "val/"
-            ):  # MLflow shows the last value, but the selected checkpoint may be an earlier one
-                summary[f"best/{name}"] = value
-            elif name.startswith("time/"):
-                summary[name] = value
+        # MLflow shows the last value of a metric, but the selected checkpoint may be an earlier one.
+        summary |= {f"best/{name}": value for name, value in reached.metrics.items() if name.startswith("val/")}
+        summary |= {name: value for name, value in reached.metrics.items() if name.startswith("time/")}
         self._waiting += _points(summary, 0)
 
 

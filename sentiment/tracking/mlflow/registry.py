@@ -137,8 +137,8 @@ def find_version(client: MlflowClient, name: str, alias: str) -> ModelVersion | 
         raise
 
 
-def fetch_registered(uri: str, name: str, alias: str, version: str | None) -> tuple[str, Path]:
-    """Return the version of a registered model, and the folder of its bundle, see `fetch_bundle`.
+def fetch_registered(uri: str, name: str, alias: str, version: str | None) -> tuple[ModelVersion, Path]:
+    """Return a version of a registered model, and the folder of its bundle, see `fetch_bundle`.
 
     Args:
         uri: Tracking URI of the store, which holds the registry, too.
@@ -153,8 +153,8 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None) -> tu
     """
     client = open_client(uri)
     try:
-        number = version or str(client.get_model_version_by_alias(name, alias).version)
-        location = client.get_model_version_download_uri(name, number)
+        found = client.get_model_version(name, version) if version else client.get_model_version_by_alias(name, alias)
+        location = client.get_model_version_download_uri(name, found.version)
     except MlflowException as error:
         with reading(uri):
             remedy = _suggest_names(client, name)
@@ -164,7 +164,7 @@ def fetch_registered(uri: str, name: str, alias: str, version: str | None) -> tu
     with reading(uri):
         if location.startswith("models:/"):  # a version of a logged model
             location = client.get_logged_model(location.removeprefix("models:/")).artifact_location
-        return number, fetch_bundle(uri, location)
+        return found, fetch_bundle(uri, location)
 
 
 def _suggest_names(client: MlflowClient, name: str) -> str:
@@ -181,24 +181,13 @@ def _suggest_names(client: MlflowClient, name: str) -> str:
     return f"name what it has: {', '.join(names)}"
 
 
-def find_trainer(uri: str, name: str, version: str) -> str | None:
-    """Return the run that trained a version of a registered model."""
-    with reading(uri):
-        return open_client(uri).get_model_version(name, version).run_id or None
-
-
 @contextmanager
 def _hold_registry(uri: str) -> Iterator[None]:
     database = sqlite_file(uri)
-    lock = f"{database}.registry.lock"
-    try:
-        with nullcontext() if database is None else FileLock(lock, timeout=LOCK_TIMEOUT_SECONDS):
-            yield
-    except Timeout as error:
-        raise RegistryError(
-            f"Another command has held the registry for {LOCK_TIMEOUT_SECONDS:.0f} seconds ({lock}).",
-            "wait for it to end, then run this one again",
-        ) from error
+    lock = nullcontext() if database is None else FileLock(f"{database}.registry.lock", timeout=LOCK_TIMEOUT_SECONDS)
+    problem = f"Another command has held the registry for {LOCK_TIMEOUT_SECONDS:.0f} seconds"
+    with explaining(problem, "wait for it to end, then run this one again", RegistryError, Timeout), lock:
+        yield
 
 
 def _require_model(client: MlflowClient, uri: str, run_id: str) -> tuple[LoggedModel, dict[str, str]]:

@@ -90,18 +90,17 @@ def open_store(uri: str, experiment: str, artifact_dir: str) -> Store:
         TrackingError: The store cannot be reached, read or written.
     """
     with recording(uri), quiet():
+        database = sqlite_file(uri)
         if uri.startswith(("http://", "https://")):
             require_server(uri)
             return _open(uri, experiment, None)
-        database = sqlite_file(uri)
-        if database is None:
-            return _open(uri, experiment, artifact_dir)
-        if _has_experiment(database, experiment):
+        if database is not None and not _has_experiment(database, experiment):
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
+                return _open(uri, experiment, artifact_dir)
+        if database is not None:
             follow_moved_artifacts(database)
-            return _open(uri, experiment, artifact_dir)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{database}.lock", timeout=LOCK_TIMEOUT_SECONDS):
-            return _open(uri, experiment, artifact_dir)
+        return _open(uri, experiment, artifact_dir)
 
 
 @contextmanager

@@ -83,6 +83,12 @@ def replace_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str], fam
     write_tags(client, run_id, {name: value for name, value in tags.items() if known.get(name) != value})
 
 
+def reopen(client: MlflowClient, run_id: str, told: Collection[str]) -> None:
+    """Set a run to RUNNING again, and take back the tags that told of its end, as `replace_tags` takes them."""
+    client.update_run(run_id, status="RUNNING")
+    replace_tags(client, run_id, {}, told)
+
+
 def write_ending(client: MlflowClient, run_id: str, ending: Ending, *, is_job: bool, time_ms: int) -> None:
     """Write how and when a run ended, and why: ``trial.state`` has what MLflow's own status cannot say of a job."""
     status = {"PRUNED": "FINISHED", "PAUSED": "SCHEDULED"}.get(ending.status)  # MLflow has neither

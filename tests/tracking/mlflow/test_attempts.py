@@ -20,10 +20,10 @@ from sentiment.models.bundle import WEIGHTS_FILE, save_bundle
 from sentiment.report.sweep.closing import describe_parent
 from sentiment.report.sweep.collect import collect_parent, collect_sweep
 from sentiment.tracking.ending import FINISHED, Ending
-from sentiment.tracking.folder import FolderRecorder
+from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
 from sentiment.tracking.mlflow.delivery import Deliverer, settle_all_adopted
 from sentiment.tracking.mlflow.parent import start_sweep
-from sentiment.tracking.mlflow.read import fetch_predictions, fetch_run_bundle, read_child_records, read_record
+from sentiment.tracking.mlflow.read import fetch_artifact, fetch_run_bundle, read_child_records, read_record
 from sentiment.tracking.mlflow.recorder import MlflowRecorder
 from sentiment.tracking.outbox import Outbox, write_folder
 from sentiment.tracking.parent_file import note_standing
@@ -281,7 +281,7 @@ def test_files_of_a_run_without_tracking_are_not_delivered_as_those_of_the_one_b
     attempt("trainer.max_epochs=4", "tracking=none", accuracy=0.75)
     run = project.run()
     assert run.data.params["trainer.max_epochs"] == "2"
-    assert not fetch_predictions(project.uri, run.info.run_id)
+    assert not fetch_artifact(project.uri, run.info.run_id, PREDICTIONS_FILE)
     assert "replaced files before MLflow had them" in caplog.text
 
 
@@ -292,7 +292,7 @@ def test_files_are_delivered_while_a_longer_run_has_not_replaced_them(project, a
     (context.output_dir / "checkpoints/last.ckpt").touch()
     attempt("trainer.max_epochs=4", longer, ending=KILLED)
     shorter = next(run for run in project.runs() if run.data.params["trainer.max_epochs"] == "2")
-    with np.load(fetch_predictions(project.uri, shorter.info.run_id)) as content:
+    with np.load(fetch_artifact(project.uri, shorter.info.run_id, PREDICTIONS_FILE)) as content:
         assert content["probabilities"][0].tolist() == [0.75, 0.25]
 
 
