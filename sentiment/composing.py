@@ -28,8 +28,11 @@ OF_FILE = re.compile(
 )
 """What Hydra says of a key or a value that a file has and its group does not take."""
 
-INTERPOLATED = re.compile(r"(?<!\\)\$\{([\w.\[\]]+)\}")
+INTERPOLATED = re.compile(r"(?<!\\)\$\{\s*(?:oc\.select:\s*)?([\w.\[\]]+)\s*[,}]")
 """A key that a value of a YAML file follows."""
+
+BOUNDED = re.compile(r"\b(?:interval|range)\(")
+"""What takes numbers alone, and so nothing that a trial reads for itself."""
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -97,6 +100,8 @@ def find_nested(params: Mapping[str, Any], where: str) -> list[Fault]:
 def find_fixed_followers(params: object, branches: object, overrides: Iterable[Override]) -> list[Fault]:
     """Return the faults of values in ``params`` and ``branches`` that follow what varies: YAML reads them but once.
 
+    A key among its own values, ``choice(${seed},7)``, means the number of the configuration, which is read.
+
     Args:
         params: The node ``hydra.sweeper.params``, composed without what varies.
         branches: The node ``hydra.sweeper.branches``, likewise.
@@ -116,8 +121,11 @@ def find_fixed_followers(params: object, branches: object, overrides: Iterable[O
     varied = {*(key for key, is_swept in told.items() if is_swept), *(key for _, key in texts)}
     faults = []
     for (place, key), text in texts.items():
-        for name in [name for name in INTERPOLATED.findall(text) if any(are_related(name, one) for one in varied)][:1]:
+        others = varied - {key}
+        for name in [name for name in INTERPOLATED.findall(text) if any(are_related(name, one) for one in others)][:1]:
             remedy = "escape it, and each trial reads it: " + text.replace("${", "\\${")
+            if BOUNDED.search(text):
+                remedy = "write a number: no bound follows what varies; hydra.sweeper.constraints may compare both"
             faults.append(Fault(f"{place}.{key}", f"{text} is read once, before a trial has its own {name}", remedy))
     return faults
 

@@ -212,9 +212,11 @@ class CommandLineCheck:
         if hydra_config.sweeper is None or hydra_config.launcher is None:
             return [*faults, Fault("hydra.sweeper, hydra.launcher", "one of them is null", "leave it as it is")]
         params = OmegaConf.select(hydra_config, "sweeper.params") or {}
-        if found := find_fixed_followers(params, OmegaConf.select(hydra_config, "sweeper.branches"), typed):
-            return [*faults, *found]
-        faults += find_nested(params, "hydra.sweeper.params")
+        is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
+        if is_multirun:  # a single run reads none of them
+            if found := find_fixed_followers(params, OmegaConf.select(hydra_config, "sweeper.branches"), typed):
+                return [*faults, *found]
+            faults += find_nested(params, "hydra.sweeper.params")
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         written = [*space, *self._parse(list_branch_lines(hydra_config.sweeper), unreadable)]
@@ -223,7 +225,6 @@ class CommandLineCheck:
         if not OmegaConf.select(hydra_config, "sweeper.custom_search_space"):  # it may set what decides on the others
             named = [override.key_or_group for override in [*space, *overrides] if not override.is_delete()]
             self.unread = UnreadKeys(named, [override.key_or_group for override in [*space, *swept]])
-        is_multirun = self.multirun or str(hydra_config.mode).endswith("MULTIRUN")
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
@@ -405,7 +406,7 @@ class CommandLineCheck:
         if key in study_keys:
             remedy = "it belongs to studies: add search=study, or another search, and -m"
             return Fault(key, "no such key in this sweeper", remedy)
-        if (sweep := self._find_sweep_with(override, choices, study.hydra.sweeper.params or {})) is not None:
+        if (sweep := self._find_sweep_with(override, choices, study.hydra.sweeper)) is not None:
             problem = (
                 f"no such key in the default of {sweep.key_or_group}, and only jobs choose from {sweep.input_line}"
             )
@@ -415,16 +416,19 @@ class CommandLineCheck:
         options = {group: self.loader.get_group_options(group) for group in self.groups}
         return explain_unknown_key(key, [*known, *self.groups, *study_keys], read_choices(study), options)
 
-    def _find_sweep_with(
-        self, override: Override, choices: list[Override], params: Mapping[str, Any]
-    ) -> Override | None:
-        """Return the sweep over a config group of which an option has the key of an override; None: there is none."""
-        if override.is_hydra_override():  # of the sweep itself
+    def _find_sweep_with(self, override: Override, choices: list[Override], sweeper: DictConfig) -> Override | None:
+        """Return the sweep over a config group whose jobs can have the key of an override; None: there is none.
+
+        All of its options have the key, or a branch of the study does: it counts where it is in place.
+        """
+        if not self.multirun or override.is_hydra_override():  # of the sweep itself
             return None
         told = {choice.key_or_group for choice in choices}
+        params = sweeper.params or {}
+        in_branch = any(line.partition("=")[0] == override.key_or_group for line in list_branch_lines(sweeper))
         for sweep in [*self.swept, *self._parse([f"{key}={value}" for key, value in params.items()], [])]:
             options = list_values(sweep) if self._is_choice(sweep) and sweep.key_or_group not in told else []
-            if any(self._can_compose([*choices, option, override]) for option in options):
+            if options and (any if in_branch else all)(self._can_compose([*choices, one, override]) for one in options):
                 return sweep
         return None
 

@@ -15,11 +15,10 @@ from typing import Protocol
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import SentimentError
-from sentiment.format import format_count, format_duration, list_first
+from sentiment.format import list_first
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, format_failure
 from sentiment.search.space.parameters import show_values
-from sentiment.search.storage.lease import SILENT_SECONDS
 from sentiment.search.study.outcome import Outcome, failed, finish
 from sentiment.search.study.stored.claims import ClaimedTrial
 from sentiment.search.study.stored.study import StoredStudy
@@ -119,15 +118,9 @@ class Controller:
                     time.sleep(POLL_SECONDS)  # other processes run the last trials; one may die yet
                 self._wait()
             self._give_up(is_over=True)
-            for told in filter(None, (self._study.describe_end(), self._study.describe_left())):
+            left = (self._study.describe_end(), *self._study.describe_left())
+            for told in filter(None, left):
                 log.info("%s", told)
-            counts = self._study.count()
-            if counts["running"]:
-                log.info("Run on for other commands: %s.", format_count(counts["running"], "trial"))
-            if counts["paused"]:
-                trials, soon = format_count(counts["paused"], "trial"), format_duration(SILENT_SECONDS)
-                log.info("Left paused: %s, for another command. Unless one was heard of in the last %s, this one ends "
-                         "them when it is started again.", trials, soon)  # fmt: skip
         finally:
             with uninterrupted():
                 self._stop()

@@ -116,7 +116,7 @@ class ResultRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()  # every validation in order: ``step``, ``epoch`` and the metrics
     parameters: int | None = None  # trainable parameters
-    seconds: float | None = None  # wall time of fitting and testing
+    seconds: float | None = None  # wall time of fitting, without the test
     epochs: float | None = None  # passes over the training data
     best_epoch: float | None = None  # epoch of the selected checkpoint
     test_reviews: int | None = None  # reviews N of the test split; None where it was left alone

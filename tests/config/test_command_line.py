@@ -647,6 +647,7 @@ def test_a_word_that_a_multirun_would_put_before_another_one_is_refused(sweeper,
         (["model=choice(rnn)"], "model.cell=gru", "model.cell=choice(gru)"),
         (["search=both"], "model.cell=gru", "model.cell=choice(gru)"),
         (["search=both"], "model.cell=null", "++model.cell=null"),
+        (["search=grid", "model=choice(rnn)"], "model.cell=gru", "model.cell=choice(gru)"),
     ],
 )
 def test_a_key_that_only_swept_options_have_is_left_to_the_jobs(sweep, word, line):
@@ -656,12 +657,15 @@ def test_a_key_that_only_swept_options_have_is_left_to_the_jobs(sweep, word, lin
     assert remedy == f"write it for the jobs alone: {line}"
     if "null" not in line:
         assert find_faults("-m", *sweep, line, searches=SEARCHES) == {}
+    problem, remedy = find_faults(*sweep[:1], word, searches=SEARCHES)[key]  # with -m forgotten
+    assert remedy == "it belongs to model=rnn; choose that, or leave model.cell out"
 
 
 @pytest.mark.parametrize("sweep", ["model=rnn,ngram", "model=ngram,transformer"])
-def test_a_key_that_some_swept_option_lacks_belongs_to_another_one(sweep):
-    key, line = "model.cell", "model.cell=choice(gru)" if "rnn" in sweep else "model.cell=gru"
-    assert find_faults("-m", sweep, line)[key][1] == "it belongs to model=rnn; choose that, or leave model.cell out"
+@pytest.mark.parametrize("line", ["model.cell=choice(gru)", "model.cell=gru"])
+def test_a_key_that_some_swept_option_lacks_belongs_to_another_one(sweep, line):
+    remedy = "it belongs to model=rnn; choose that, or leave model.cell out"
+    assert find_faults("-m", sweep, line)["model.cell"][1] == remedy
 
 
 def test_a_word_that_is_typed_again_after_others_passes():
@@ -837,6 +841,9 @@ def test_a_home_folder_that_hydra_would_not_find_is_refused(words: list[str], fo
         ("{data.generator_seed: '0,1', data.split_seed: '${data[generator_seed]}'}", [], "data.split_seed"),
         ("{data.generator_seed: '0,1', hydra.job.env_set: '${data}'}", [], "hydra.job.env_set"),
         ("{data.generator_seed: 4, data.split_seed: '${data.generator_seed}'}", ["seed=0,1"], "data.split_seed"),
+        ("{data.generator_seed: '0,1', data.split_seed: '${ data.generator_seed }'}", [], "data.split_seed"),
+        ("{data.generator_seed: '0,1', data.split_seed: '${oc.select:data.generator_seed,5}'}", [], "data.split_seed"),
+        ("{seed: '${seed},7', data.split_seed: 'range(0,${data.max_tokens},256)'}", [], None),
         ("{data.generator_seed: '0,1', data.split_seed: '\\${data.generator_seed}'}", [], None),
         ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}", ["data.split_seed=3"], None),
         ("{data.generator_seed: '0,1', data.split_seed: '${data.generator_seed}'}",
@@ -847,6 +854,14 @@ def test_a_value_that_yaml_would_read_once_for_all_trials_is_refused(sweeper, pa
     command = ("-m", *sweeper, "model=ngram", f"+hydra.sweeper.params={params}", *typed)
     faults = find_faults(*command, searches=SEARCHES)
     assert set(faults) == ({f"hydra.sweeper.params.{found}"} if found else set())
+    if found != "hydra.job.env_set":  # which no sweep may vary either
+        assert find_faults(*command[len(sweeper) + 1 : -len(typed) or None]) == {}  # a single run reads none of them
+
+
+def test_a_bound_that_follows_what_varies_is_told_to_be_a_number():
+    params = "{data.generator_seed: '0,1', data.split_seed: 'range(0,${data.generator_seed})'}"
+    faults = find_faults("-m", f"+hydra.sweeper.params={params}", searches=SEARCHES)
+    assert faults["hydra.sweeper.params.data.split_seed"][1].startswith("write a number: no bound follows what varies")
 
 
 def test_a_value_of_a_branch_that_yaml_would_read_once_is_refused(tmp_path):

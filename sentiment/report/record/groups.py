@@ -55,7 +55,7 @@ class RunGroup:
     validation: tuple[float, ...]  # the objective of each seed's selected checkpoint
     test: tuple[float | None, ...]  # the metric `tested_by` of each; None where a run left the test split alone
     parameters: int  # trainable parameters
-    minutes: tuple[float, ...]  # wall time of fitting and testing, of each seed
+    minutes: tuple[float, ...]  # wall time of fitting, of each seed
     score: float  # what orders it: the mean of `validation`, or of the bounds by which its study ranks
     is_over_limit: bool = False  # a run of it breaks a limit of its study
     again: int = 0  # further runs of seeds that it has: the first one of a seed counts, as the others are no new sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -161,8 +163,8 @@ class SweepCallback(Callback):
     def _start(self, config: DictConfig) -> None:
         sweep_dir = _sweep_dir(config)
         if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
-            self._alive = Alive(sweep_dir, ALIVE_FILE)  # first: what another command writes there stays
-            _refuse_ended(config)
+            _refuse_ended(config)  # before the sign that an earlier command was killed is taken, by which it is closed
+            self._alive = Alive(sweep_dir, ALIVE_FILE)  # before anything is written: what another command writes stays
             if self._alive.is_heir:
                 close_jobs(sweep_dir, KILLED)
             write_multirun_command(sweep_dir)
@@ -287,21 +289,33 @@ def _prepare_launcher(config: DictConfig) -> bool:
 
 
 def _refuse_ended(config: DictConfig) -> None:
-    """Refuse a multirun whose first job has ended in its folder before what is there is told to be this one's.
+    """Refuse a multirun in whose folder jobs of another one have ended before what is there is told to be this one's.
 
     Jobs of one folder that are named by their overrides may be of several multiruns: each of them sees to its own.
 
     Raises:
-        TrackingError: That job would be overwritten.
+        TrackingError: A job would be overwritten.
     """
     from sentiment.tracking.result_file import read_result_of, refuse_overwriting
 
     written = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweep, resolve=False))
-    subdir = re.sub(r"\$\{hydra[:.]job\.num\}", "0", str(written["subdir"]))
-    first = _sweep_dir(config) / subdir
-    record = None if "${" in subdir else read_result_of(first)
-    if record is not None and record.status in FINAL:
-        raise refuse_overwriting(first, record)
+    subdir = str(written["subdir"])
+    if re.search(r"\$\{hydra[:.]job\.num\}", subdir) is None:
+        return
+    pattern = Path(glob.escape(str(_sweep_dir(config)))) / _match_any(subdir)
+    for folder in sorted(glob.glob(str(pattern))):  # noqa: PTH207
+        record = None
+        with suppress(TrackingError):  # a damaged record is told by the job that meets it
+            record = read_result_of(Path(folder))
+        if record is not None and record.status in FINAL:
+            raise refuse_overwriting(Path(folder), record)
+
+
+def _match_any(subdir: str) -> str:
+    """Return the pattern of folders whose interpolations may say anything, also within each other."""
+    while (pattern := re.sub(r"\$\{[^${}]*\}", "*", subdir)) != subdir:
+        subdir = pattern
+    return pattern
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:

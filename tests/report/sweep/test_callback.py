@@ -111,6 +111,15 @@ def test_a_multirun_in_the_folder_of_one_that_has_ended_takes_nothing_of_it(make
     assert command.read_text() == written
     assert read_parent(tmp_path / "sweep") == parent
     assert parent_of(tmp_path).info.status == "FINISHED"
+    (tmp_path / "sweep/0/result.json").write_text("{")  # damaged: told by its job; another has ended, too
+    (tmp_path / "sweep/0").rename(tmp_path / "sweep/rnn_0")
+    (tmp_path / "sweep/1").rename(tmp_path / "sweep/rnn_1")
+    (tmp_path / "sweep" / ALIVE_FILE).touch()  # and its command was killed
+    config = make_config("hydra.sweep.subdir='${hydra:runtime.choices.${oc.decode:model}}_${hydra:job.num}'")
+    with initialize_config_dir(str(PROJECT_DIR / "conf")), pytest.raises(SystemExit):
+        SweepCallback().on_multirun_start(config)
+    assert "rnn_1/result.json holds a run that is FINISHED" in capsys.readouterr().err
+    assert (tmp_path / "sweep" / ALIVE_FILE).exists()  # by which it will be closed
     own = make_config("hydra.sweep.subdir=${hydra.job.override_dirname}")
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         SweepCallback().on_multirun_start(own)  # its jobs have folders of their own

@@ -433,7 +433,15 @@ def test_what_stays_paused_for_another_command_is_said(sweep, caplog, monkeypatc
         assert any(line.startswith(f"Left paused: {len(paused)} trials, for another") for line in caplog.messages)
         assert len(paused) == 7
         caplog.clear()
+    none = ("hydra/sweeper/pruner=none", *OPTIONS[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(Agenda, "leave_to_others", lambda self, trials: [])  # a wider space than this command's
+        sweep(*none, "hydra.sweeper.n_trials=9", task=Climbing())
+    assert "Left paused: 7 trials, for a later command that has changed the space." in caplog.messages
     monkeypatch.undo()
+    sweep(*none, "hydra.sweeper.n_trials=9", "hydra.sweeper.full_trials=1", task=Climbing())
+    assert any("budget has no room for them: trials that are paused (7)." in line for line in caplog.messages)
+    caplog.clear()
     sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing())
     assert not any(line.startswith("Left paused") for line in caplog.messages)
 

@@ -9,7 +9,7 @@ import copy
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,10 +17,11 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
+from sentiment.format import format_count, format_duration
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import LabelledPoint, show_values
 from sentiment.search.space.points import TARGET_KEY, make_key
-from sentiment.search.storage.lease import HEARTBEAT_SECONDS, Heartbeat
+from sentiment.search.storage.lease import HEARTBEAT_SECONDS, SILENT_SECONDS, Heartbeat
 from sentiment.search.study.agenda import Agenda, Ledger
 from sentiment.search.study.definition import (
     Definition,
@@ -34,6 +35,7 @@ from sentiment.search.study.definition import (
 )
 from sentiment.search.study.outcome import Outcome, read_outcomes_of
 from sentiment.search.study.population import find_origin
+from sentiment.search.study.rungs import Scheduler
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.claims import ClaimedTrial, claim
 from sentiment.search.study.stored.endings import give_up_paused, keep_outcome, release, settle
@@ -173,13 +175,29 @@ class StoredStudy:
         """Whether every trial of this command has ended or stays paused."""
         return self._agenda.is_served(self.trials())
 
-    def describe_left(self) -> str:
-        """Return which trials wait though nothing is left to do: number or budget have no room; empty: none does."""
-        waiting = self._agenda.leave_to_others(self.look().list_open("waiting"))
+    def describe_left(self) -> Iterator[str]:
+        """Tell of trials that have not ended though this command has nothing left to do: a line of each kind."""
+        ledger = self.look()
+        waiting = self._agenda.leave_to_others(ledger.list_open("waiting"))
         first = sum(trial.datetime_start is None for trial in waiting)
-        parts = {"were to be tried first": first, "were interrupted": len(waiting) - first}
-        told = " and ".join(f"{what} ({count})" for what, count in parts.items() if count)
-        return f"Left out, as n_trials or the budget has no room for them: trials that {told}." if told else ""
+        all_paused = ledger.list_open("paused")
+        paused = self._agenda.leave_to_others(all_paused)
+        promotes = isinstance(self.search.pruner, Scheduler)  # else they go on as what was interrupted does
+        parts = {
+            "were to be tried first": first,
+            "were interrupted": len(waiting) - first,
+            "are paused": 0 if promotes else len(paused),
+        }
+        if told := " and ".join(f"{what} ({count})" for what, count in parts.items() if count):
+            yield f"Left out, as n_trials or the budget has no room for them: trials that {told}."
+        if ledger.counts["running"]:
+            yield f"Run on for other commands: {format_count(ledger.counts['running'], 'trial')}."
+        if paused and promotes:
+            trials, soon = format_count(len(paused), "trial"), format_duration(SILENT_SECONDS)
+            yield f"Left paused: {trials}, for another command. Unless one was heard of in the last {soon}, this one " \
+                "ends them when it is started again."  # fmt: skip
+        if theirs := len(all_paused) - len(paused):
+            yield f"Left paused: {format_count(theirs, 'trial')}, for a later command that has changed the space."
 
     def describe_end(self) -> str:
         """Return why the study ends though its budget may have room, and what of it is used; empty: the budget did."""
