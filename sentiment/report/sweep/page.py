@@ -259,7 +259,10 @@ def write_note(table: SweepTable, parent: Parent) -> str:
         if ranked.record is not None and ranked.record.run_id is not None:
             cells[0] = f"[{cells[0]}]({runs}/{ranked.record.run_id}?{MODEL_TRAINING})"
         lines.append("| " + " | ".join(cells) + " |")
-    artifacts = f"{runs}/{parent.run_id}/artifacts"
+
+    def link(artifact: str) -> str:
+        return f"[{artifact}]({runs}/{parent.run_id}/artifacts/{artifact}?{MODEL_TRAINING})"
+
     view = f"{runs}?{MODEL_TRAINING}&viewStateShareKey={parent.run_id}"
     repeats = table.best and table.tell_repeats(table.best, table.best.record)
     more = len(ranking.rows) - SHOWN_ROWS
@@ -276,8 +279,8 @@ def write_note(table: SweepTable, parent: Parent) -> str:
             "",
             f"![The best runs](get-artifact?path=comparison.png&run_uuid={parent.run_id})",
             "",
-            f"Artifacts: [report/report.html]({artifacts}/report/report.html) (the whole report, opens offline), "
-            f"[comparison.png]({artifacts}/comparison.png), [ranking.csv]({artifacts}/ranking.csv).",
+            f"Artifacts: {link('report/report.html')} (the whole report, opens offline), {link('comparison.png')}, "
+            f"{link('ranking.csv')}.",
             "",
             f"Next: `python -m sentiment compare {table.place}`, `python -m sentiment best {table.place}`, "
             f"`python -m sentiment errors {table.run_place}`",

@@ -163,7 +163,7 @@ def test_the_note_ranks_the_trials_and_says_what_comes_next(make_record):
     assert heading.count("|") == rule.count("|") == first.count("|")
     assert "81.00 %" in first
     assert first.startswith("| [1](#/experiments/7/runs/run11?workflowType=machine_learning) |")
-    assert "[ranking.csv](#/experiments/7/runs/parent/artifacts/ranking.csv)" in note
+    assert "[ranking.csv](#/experiments/7/runs/parent/artifacts/ranking.csv?workflowType=machine_learning)" in note
     assert "... and 2 more" in lines
 
 
