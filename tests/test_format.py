@@ -17,6 +17,7 @@ from sentiment.format import (
     mask_passwords,
     name_metric,
     shorten_keys,
+    write_metrics,
 )
 
 
@@ -42,6 +43,12 @@ def test_numbers_have_four_digits_and_no_needless_exponent(value: float, text: s
 )  # fmt: skip
 def test_shares_are_read_in_percent(name: str, value: float, text: str):
     assert format_metric(name, value) == text
+
+
+def test_lines_of_metrics_have_even_columns():
+    first, second = (write_metrics({"val/accuracy": share, "val/loss": 0.3}) for share in (0.9, 1.0))
+    assert first == "val/accuracy 90.00 %   val/loss 0.3"
+    assert second == "val/accuracy 100.00 %  val/loss 0.3"
 
 
 @pytest.mark.parametrize(

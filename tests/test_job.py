@@ -206,7 +206,7 @@ def test_a_validation_is_reported_with_its_step_and_its_progress():
     report(trial).validated({"val/accuracy": 0.8, "val/loss": 1.0}, step=10, epoch=1.5)
     assert trial.reported == [(2, 0.8)]
     assert trial.error == pytest.approx(0.04), "of a share of 0.8 on 100 reviews"
-    assert trial.told == [(0.375, "epoch 1.5/4, 0.8000")]
+    assert trial.told == [(0.375, "epoch 1.5/4, 80.00 %")]
 
 
 def test_training_tells_how_far_it_is_every_two_seconds(clock):
@@ -226,7 +226,7 @@ def test_the_last_validation_stays_in_view_while_training_goes_on(clock):
     bridge.validated({"val/accuracy": 0.8}, step=10, epoch=1.0)
     clock.now += 3
     bridge.stepped(epoch=2.0)
-    assert trial.told[-1] == (0.5, "epoch 2/4, 0.8000")
+    assert trial.told[-1] == (0.5, "epoch 2/4, 80.00 %")
 
 
 def test_training_does_not_tell_the_end_before_its_last_validation(clock):
@@ -272,7 +272,7 @@ def test_of_several_objectives_those_are_reported_that_a_validation_tells_or_tha
     network = build_model(settings.model, vocabulary_size=50, classes=2, max_tokens=None)
     assert parameters == count_parameters(network)
     assert not trial.described
-    assert trial.told[-1][1] == "epoch 1/8, 0.9000"
+    assert trial.told[-1][1] == "epoch 1/8, 90.00 %"
 
 
 def test_a_limit_above_what_there_is_is_said_once(tmp_path, caplog):

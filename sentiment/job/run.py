@@ -21,7 +21,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.credentials import name_server
 from sentiment.errors import ConfigError, RunPruned, refusing_exit
-from sentiment.format import is_share
+from sentiment.format import format_metric, is_share, write_metrics
 from sentiment.job.identity import digest_code, find_model, identify_read, list_models
 from sentiment.search.study.current import RunningTrial, current_trial
 from sentiment.search.study.shared_results import IDENTITY_FILE
@@ -261,7 +261,7 @@ def end_with_answer(run: RunContext) -> None:
         log.info("%s", "\n".join(write_summary(record, run.output_dir, is_result=is_result)))
         return
     shown = {name: record.metrics[name] for name in (run.settings.selection, "test/accuracy") if name in record.metrics}
-    log.info("  %s: %s", write_selection(record), "  ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+    log.info("  %s: %s", write_selection(record), write_metrics(shown))
 
 
 def explain_resuming(run: RunContext) -> str:
@@ -343,7 +343,8 @@ class TrialReporter(Reporter):
             RunPruned: The study has no use for this trial.
         """
         values = [{**self.known, **metrics}.get(name, math.nan) for name in self.objectives]
-        self._last = f", {metrics[select_objective(self.objectives)]:.4f}"
+        leading = select_objective(self.objectives)
+        self._last = f", {format_metric(leading, metrics[leading])}"
         self._tell(epoch)
         if not self.is_pruned:
             return

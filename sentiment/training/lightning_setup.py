@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sentiment.config.objective import find_direction, is_leading
 from sentiment.errors import NonFiniteLossError
+from sentiment.format import write_metrics
 from sentiment.private import describe_epochs
 from sentiment.training.device import DeviceError, memory_errors
 from sentiment.training.module import ReviewDataModule
@@ -228,9 +229,9 @@ class ProgressBar(RichProgressBar):
 
 
 def write_line(metrics: Mapping[str, float], objective: str) -> str:
-    """Return the metrics that people follow, in a line: the leading ones and the objective."""
+    """Return the metrics that people follow, in a line of even columns: the leading ones and the objective."""
     shown = {name: value for name, value in metrics.items() if is_leading(name) or name == objective}
-    return "  ".join(f"{name} {value:.4f}" for name, value in shown.items())
+    return write_metrics(shown)
 
 
 def read_metrics(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
