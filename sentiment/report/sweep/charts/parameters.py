@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import mean
 
@@ -46,8 +46,8 @@ LEAST_PAIRED_TRIALS = 4
 MOST_LINES = 100
 """Beyond that nobody sees a line; the best ones are drawn."""
 
-Locate = Callable[[SweepRow], float | None]
-"""Where a trial lies on an axis, 0 to 1; None where it lacks the parameter."""
+Places = Mapping[int, float]
+"""Number of a trial to where it lies on an axis, 0 to 1; those that lack the parameter are missing."""
 
 
 def make_importances(table: SweepTable) -> Chart | None:
@@ -231,9 +231,9 @@ def make_parallel(table: SweepTable) -> Chart | None:
     )
 
 
-def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Locate]]) -> Series:
+def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Places]]) -> Series:
     # A parameter of another branch has no position: the line passes its axis by.
-    points = [(x, title) for title, locate in axes if (x := locate(row)) is not None]
+    points = [(places[row.number], title) for title, places in axes if row.number in places]
     is_best = row is table.best
     return Series(
         name="best" if is_best else "",
@@ -249,38 +249,29 @@ def _draw_line(table: SweepTable, row: SweepRow, axes: Sequence[tuple[str, Locat
     )
 
 
-def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[str, Locate]:
-    """Return a parameter's title, with what lies at the ends of its axis, and where a row lies between them."""
+def _make_axis(table: SweepTable, rows: Sequence[SweepRow], key: str) -> tuple[str, Places]:
+    """Return a parameter's title, with what lies at the ends of its axis, and where rows lie between them."""
     name = shorten_keys(table.varied)[key]
-    values = list(dict.fromkeys(row.parameters[key] for row in rows if key in row.parameters))
-    numbers = [value for value in values if not isinstance(value, str)]
+    values = {row.number: row.parameters[key] for row in rows if key in row.parameters}
+    numbers = {number: value for number, value in values.items() if not isinstance(value, str)}
     if len(numbers) < len(values):
-        ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
-        heights = {value: index / (len(ordered) - 1) for index, value in enumerate(ordered)}
+        ordered = sorted(dict.fromkeys(values.values()), key=lambda value: (isinstance(value, str), value))
         title = f"{name} ({', '.join(tell_apart(ordered, format_setting, str))})"
-        return title, lambda row: heights[row.parameters[key]] if key in row.parameters else None
-    low, high = min(numbers), max(numbers)
-    is_log = is_logarithmic(table, key, numbers)
-
-    def locate(row: SweepRow) -> float | None:
-        value = row.parameters.get(key)
-        return None if value is None else _normalise(float(value), low, high, is_log)
-
-    scale = ", log" if is_log else ""
-    return f"{name} ({format_setting(low)} to {format_setting(high)}{scale})", locate
+        return title, _place({number: ordered.index(value) for number, value in values.items()})
+    is_log = is_logarithmic(table, key, list(numbers.values()))
+    low, high = format_setting(min(numbers.values())), format_setting(max(numbers.values()))
+    return f"{name} ({low} to {high}{', log' if is_log else ''})", _place(numbers, is_log=is_log)
 
 
-def _make_last_axis(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[str, Locate]:
+def _make_last_axis(table: SweepTable, rows: Sequence[SweepRow]) -> tuple[str, Places]:
     objective = table.objectives[0]
-    values = [value_of(table, row) for row in rows]
-    low, high = min(values), max(values)
-    title = f"{objective.rpartition('/')[2]} ({format_metric(objective, low)} to {format_metric(objective, high)})"
-    return title, lambda row: _normalise(value_of(table, row), low, high, is_log=False)
+    values = {row.number: value_of(table, row) for row in rows}
+    low, high = (format_metric(objective, end) for end in (min(values.values()), max(values.values())))
+    return f"{objective.rpartition('/')[2]} ({low} to {high})", _place(values)
 
 
-def _normalise(value: float, low: float, high: float, is_log: bool) -> float:
-    if high == low:
-        return 0.5
-    if is_log:
-        value, low, high = math.log(value), math.log(low), math.log(high)
-    return (value - low) / (high - low)
+def _place(values: Mapping[int, float], *, is_log: bool = False) -> Places:
+    """Return where each row lies between the least value and the largest; in the middle, where all are equal."""
+    scale = math.log if is_log else float
+    low, high = scale(min(values.values())), scale(max(values.values()))
+    return {number: (scale(value) - low) / (high - low) if high > low else 0.5 for number, value in values.items()}
