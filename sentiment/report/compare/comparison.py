@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,6 +53,11 @@ class Group:
     values: tuple[float, ...]  # the metric of each
     estimate: Estimate  # mean and interval over the seeds
 
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Seed to value."""
+        return dict(zip(self.seeds, self.values, strict=True))
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -62,7 +67,7 @@ class Pair:
     second: str  # name of the other
     difference: Difference | None  # first minus second; None where nothing can be tested
     p_value: float  # of the difference, corrected for the number of pairs (Holm); NaN where nothing can be tested
-    better: str | None = None  # name of the better one; None where no difference is shown
+    better: str | None  # name of the better one; None where no difference is shown
 
 
 @dataclass(frozen=True)
@@ -104,16 +109,17 @@ def compare_runs(
     direction = find_direction(chosen)
     rows = [_make_group(name, members, chosen) for name, members in records.items()]
     rows.sort(key=lambda row: row.estimate.value, reverse=direction == "maximize")
-    is_single = chosen == "test/accuracy" and all(len(runs) == 1 for runs in groups.values())
-    if is_single:
-        vectors = _read_correctness({name: runs[0] for name, runs in groups.items()})
-        tested = [_test_reviews(vectors, *names) for names in itertools.combinations([row.name for row in rows], 2)]
+    couples = list(itertools.combinations(rows, 2))
+    tested: list[Difference | None]
+    if chosen == "test/accuracy" and all(len(runs) == 1 for runs in groups.values()):
+        right = _read_correctness({name: runs[0] for name, runs in groups.items()})
+        tested = [paired_bootstrap(right[first.name], right[second.name]) for first, second in couples]
         notes.append("One run each: the test is over the reviews, and says nothing about other seeds.")
     else:
-        tested = [_test_seeds(*pair, chosen) for pair in itertools.combinations(rows, 2)]
-        if chosen.startswith(("val/", "test/")) and any(pair.difference for pair in tested):
+        tested = [compare_seeds(first.by_seed, second.by_seed, find_bounds(chosen)) for first, second in couples]
+        if chosen.startswith(("val/", "test/")) and any(tested):
             notes.append("The test is over the seeds, on these reviews alone: what depends on them is not in it.")
-    pairs = _correct(tested, direction)
+    pairs = _judge(couples, tested, direction)
     count = sum(math.isfinite(pair.p_value) for pair in pairs)
     if count > 1:
         notes.append(f"p values are corrected for {count} pairs (Holm 1979); each interval stands for itself.")
@@ -254,28 +260,18 @@ def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:
     return {name: item.probabilities.argmax(axis=1) == item.labels for name, item in stored.items()}
 
 
-def _test_reviews(vectors: Mapping[str, Flags], first: str, second: str) -> Pair:
-    difference = paired_bootstrap(vectors[first], vectors[second])
-    return Pair(first, second, difference, difference.p_value)
-
-
-def _test_seeds(first: Group, second: Group, metric: str) -> Pair:
-    one, other = (dict(zip(group.seeds, group.values, strict=True)) for group in (first, second))
-    difference = compare_seeds(one, other, find_bounds(metric))
-    return Pair(first.name, second.name, difference, math.nan if difference is None else difference.p_value)
-
-
-def _correct(pairs: Sequence[Pair], direction: Direction) -> tuple[Pair, ...]:
+def _judge(
+    couples: Sequence[tuple[Group, Group]], tested: Sequence[Difference | None], direction: Direction
+) -> tuple[Pair, ...]:
     """Correct the p values for the number of pairs, and name the better one of each where a difference is shown."""
-    corrected = correct_p_values([pair.p_value for pair in pairs])
-    found = []
-    for pair, p_value in zip(pairs, corrected, strict=True):
+    corrected = correct_p_values([math.nan if found is None else found.p_value for found in tested])
+    pairs = []
+    for (first, second), found, p_value in zip(couples, tested, corrected, strict=True):
         better = None
-        if pair.difference is not None and p_value < ALPHA:
-            is_first = (pair.difference.value > 0) == (direction == "maximize")
-            better = pair.first if is_first else pair.second
-        found.append(replace(pair, p_value=p_value, better=better))
-    return tuple(found)
+        if found is not None and p_value < ALPHA:
+            better = first.name if (found.value > 0) == (direction == "maximize") else second.name
+        pairs.append(Pair(first.name, second.name, found, p_value, better))
+    return tuple(pairs)
 
 
 def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]:
