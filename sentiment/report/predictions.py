@@ -21,13 +21,11 @@ from rich.text import Text
 
 from sentiment.atomic import replacing
 from sentiment.data.tokenizer import LINE_BREAK
-from sentiment.errors import SentimentError
+from sentiment.errors import explaining
 from sentiment.format import write_csv_cell
 from sentiment.models.attribution import Attribution
 from sentiment.models.bundle import Predictions
-
-PLAIN_WIDTH = 120
-"""Columns of the table where the output is no terminal."""
+from sentiment.report.draw.table import PLAIN_WIDTH
 
 Format = Literal["table", "csv", "jsonl"]
 
@@ -78,13 +76,9 @@ def open_writer(form: Format, file: Path | None, class_names: Sequence[str]) -> 
     with ExitStack() as stack:
         stream: TextIO = sys.stdout
         if file is not None:
-            try:
+            with explaining(f"{file} cannot be written", "choose another folder"):
                 unfinished = stack.enter_context(replacing(file))
                 stream = stack.enter_context(unfinished.open("w", encoding="utf-8", newline=""))
-            except OSError as error:
-                raise SentimentError(
-                    f"{file} cannot be written ({error.strerror or error}).", "choose another folder"
-                ) from error
         yield WRITERS[form](stream, class_names)
 
 

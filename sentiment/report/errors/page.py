@@ -45,17 +45,13 @@ def write_report(analysis: RunErrors, folder: Path) -> list[Path]:
         SentimentError: The folder cannot be written.
     """
     page = folder / PAGE_FILE
+    pictures = {folder / "plots" / f"{chart.name}.png": chart for chart in make_charts(analysis.tables)}
+    tables = {folder / "tables" / f"{table.name}.csv": table for table in make_tables(analysis.tables)}
     with explaining(f"{folder} cannot be written", "free space, or choose another folder: --output FOLDER"):
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
-        (folder / "plots").mkdir(exist_ok=True)
-        pictures = []
-        for chart in make_charts(analysis.tables):
-            pictures.append(folder / "plots" / f"{chart.name}.png")
-            write_png(chart, pictures[-1])
-        tables = []
-        for table in make_tables(analysis.tables):
-            tables.append(folder / "tables" / f"{table.name}.csv")
-            write_table(table, tables[-1])
+        for file, chart in pictures.items():
+            write_png(chart, file)
+        for file, table in tables.items():
+            write_table(table, file)
         write_text(page, render_page(analysis))
     return [page, *tables, *pictures]
 

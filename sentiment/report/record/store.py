@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from sentiment.atomic import write_text
 from sentiment.config.reading import DATA_PATHS
@@ -144,7 +143,7 @@ def store_part(folder: Path, part: RecordPart) -> Path:
         "notes": list(part.notes),
         "study": None if part.history is None else json.loads(write_history(_strip_places(part.history))),
         "shared_params": shared,
-        "runs": [_shorten(list_facts(record), shared) for record in records],
+        "runs": [{**list_facts(record), "params": _leave_out(record.params, shared)} for record in records],
     }
     file = folder / "results" / f"{part.name}.json"
     with explaining(f"{file} cannot be written", "free space, or mind who owns the folder"):
@@ -191,9 +190,8 @@ def _find_shared(all_params: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(params.get(key) == value for params in others)}
 
 
-def _shorten(content: dict[str, Any], shared: Mapping[str, str]) -> dict[str, Any]:
-    content["params"] = {key: value for key, value in content["params"].items() if key not in shared}
-    return content
+def _leave_out(params: Mapping[str, str], shared: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in params.items() if key not in shared}
 
 
 def _read_part(file: Path) -> RecordPart:
@@ -239,23 +237,22 @@ def write_record(folder: Path) -> list[Path]:
         SentimentError: There are no results, README.md is missing or has no place for a part, or a file cannot be
             written.
     """
+    from sentiment.report.draw.matplotlib import write_png  # matplotlib takes a second to import
+
     readme = require_readme(folder)
     with explaining(f"{folder} cannot be written", "free space, or mind who owns it"):
-        return _write_parts(readme, folder)
-
-
-def _write_parts(readme: Path, folder: Path) -> list[Path]:
-    text = readme.read_text(encoding="utf-8")
-    files = [readme]
-    for part in read_parts(folder):
-        groups = group_runs(part.table)
-        charts = _draw(part, groups)
-        figures = [_write_figure(chart, folder / "figures" / f"{part.name}_{chart.name}.png") for chart in charts]
-        table = folder / "tables" / f"{part.name}.csv"
-        write_text(table, format_csv(groups))
-        text = _replace_part(text, readme, part.name, _describe(part, groups, charts))
-        files += [*figures, table]
-    write_text(readme, text)
+        text = readme.read_text(encoding="utf-8")
+        files = [readme]
+        for part in read_parts(folder):
+            groups = group_runs(part.table)
+            charts = _draw(part, groups)
+            for chart in charts:
+                files.append(folder / "figures" / f"{part.name}_{chart.name}.png")
+                write_png(chart, files[-1])
+            files.append(folder / "tables" / f"{part.name}.csv")
+            write_text(files[-1], format_csv(groups))
+            text = _replace_part(text, readme, part.name, _describe(part, groups, charts))
+        write_text(readme, text)
     return files
 
 
@@ -336,10 +333,3 @@ def _replace_part(text: str, readme: Path, name: str, content: str) -> str:
     if not pattern.search(text):
         raise SentimentError(f"{readme} has no place for the part {name!r}", f"add the lines {before} and {after}")
     return pattern.sub(lambda _: f"{before}\n\n{content}\n\n{after}", text, count=1)
-
-
-def _write_figure(chart: Chart, file: Path) -> Path:
-    from sentiment.report.draw.matplotlib import write_png  # matplotlib takes a second to import
-
-    write_png(chart, file)
-    return file

@@ -28,14 +28,9 @@ class BestTrial:
         return self.table.objectives[0]
 
     @property
-    def value(self) -> float:
-        """The trial's value: over its repeats, where it has several."""
-        return self.row.values[self.objective]
-
-    @property
     def run_value(self) -> float:
-        """The value of `record`."""
-        return self.record.numbers.get(self.objective, self.value)
+        """The value of `record`; that of the trial is over its repeats, where it has several."""
+        return self.record.numbers.get(self.objective, self.row.values[self.objective])
 
     def describe(self, *, in_full: bool = False) -> list[str]:
         """Say where it comes from, one sentence per line, without anything of this machine.

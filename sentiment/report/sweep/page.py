@@ -226,9 +226,8 @@ def write_view(table: SweepTable, parent: Parent) -> str:
     objectives = [f"best/{name}" if name.startswith(SELECTING) else name for name in table.objectives]
     metrics = [f"metrics.`{name}`" for name in dict.fromkeys((*objectives, "test/accuracy"))]
     known = {name for run in table.records for name in run.params}
-    params = [
-        key if key in known or f"{key}.name" not in known else f"{key}.name" for key in table.varied
-    ]  # of a group
+    options = {key: f"{key}.name" for key in table.varied}  # of a group
+    params = [option if key not in known and option in known else key for key, option in options.items()]
     return json.dumps(
         {
             "searchFilter": f"tags.`{PARENT_TAG}` = '{parent.run_id}'",

@@ -13,7 +13,7 @@ from sentiment.__main__ import main
 from sentiment.config.run_context import write_multirun_command
 from sentiment.errors import SentimentError
 from sentiment.json_file import read_json, write_json
-from sentiment.report.record import store as record_store
+from sentiment.report.draw import matplotlib
 from sentiment.report.record.store import (
     RecordPart,
     collect_part,
@@ -236,7 +236,7 @@ def test_repeats_are_one_trial_as_in_the_report(experiment_dir, make_record, mon
     history = replace(make_study(runs, ["optimizer.lr"], repeats=3), objectives=names)
     store_part(experiment_dir, RecordPart("pooling", "python", runs, history))
     drawn = {}
-    monkeypatch.setattr(record_store, "_write_figure", lambda chart, file: drawn.update({chart.name: chart}) or file)
+    monkeypatch.setattr(matplotlib, "write_png", lambda chart, file: drawn.update({chart.name: chart}))
     write_record(experiment_dir)
     points = [one for one in drawn["optimisation_history"].panels[0].series if one.kind == "markers"]
     assert [(one.x, one.y) for one in points] == [((0.0, 1.0), (pytest.approx(0.81), pytest.approx(0.84)))]

@@ -33,7 +33,7 @@ def make_table(make_record):
 
 def test_the_first_rank_is_the_best(make_table):
     best = choose_best(make_table(), None)
-    assert (best.row.number, best.value, best.row.rank, best.record.shares) == (4, 0.9, 1, {"trainer.threads": "2"})
+    assert (best.row.number, best.run_value, best.row.rank, best.record.shares) == (4, 0.9, 1, {"trainer.threads": "2"})
     assert "rank 1 of 3" in best.describe()[0]
     assert best.describe() == [
         "Trial 4 of a study: val/accuracy 90.00 %, rank 1 of 3.",
@@ -78,7 +78,7 @@ def test_a_trial_of_another_application_is_no_run(make_table, tmp_path):
 
 def test_the_value_over_repeats_is_told_apart_from_the_first_ones(make_table):
     best = choose_best(make_table(values={"val/accuracy": 0.85}), None)
-    assert (best.value, best.run_value) == (0.85, 0.9)
+    assert (best.row.values[best.objective], best.run_value) == (0.85, 0.9)
     assert "over its repeats" in best.describe()[1]
 
 
