@@ -136,10 +136,8 @@ def adopt(folder: Path, job_number: int) -> None:
 def list_models(settings: Settings) -> list[tuple[str, str]]:
     """List the trained models that a run needs: the key of each, and its name."""
     trainer = settings.trainer
-    starts = [] if trainer.init_from is None else [trainer.init_from]
-    return [("trainer.init_from", name) for name in starts] + [
-        ("trainer.teachers", name) for name in trainer.teachers or ()
-    ]
+    names = [("trainer.init_from", trainer.init_from), *(("trainer.teachers", one) for one in trainer.teachers or ())]
+    return [(key, name) for key, name in names if name is not None]
 
 
 def find_missing_models(settings: Settings) -> list[Fault]:
