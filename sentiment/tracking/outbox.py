@@ -17,9 +17,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
 
 from sentiment.config.home import read_portable, write_portable
 from sentiment.credentials import is_same_store
@@ -48,20 +50,26 @@ Note = dict[str, Any]
 """One line: its ``kind``, its ``time`` in MLflow's unit (ms), and what belongs to it."""
 
 
-FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+Point = Annotated[tuple[str, float, int, int], pydantic.Field(strict=False)]
+"""Name, value, time in ms, step; JSON has a list for it."""
+
+Told = Annotated[dict[str, Any], pydantic.AfterValidator(partial(parse_dataclass, Ending))]
+"""What `ending_to_json` says of an ending."""
+
+FIELDS: Mapping[str, Mapping[str, Any]] = {
     "start": {
         **dict.fromkeys(("key", "uri", "experiment", "artifact_dir", "name", "resolved_yaml"), str),
-        **dict.fromkeys(("first_tags", "params", "tags"), dict),
-        "run_id": (str, type(None)),
-        "overrides": list,
+        **dict.fromkeys(("first_tags", "params", "tags"), dict[str, str]),
+        "run_id": str | None,
+        "overrides": list[str],
     },
-    "tags": {"tags": dict},
-    "metrics": {"points": list},
-    "files": {"files": dict},
-    "model": {"bundle": str, "class_names": list, "points": list},
-    "end": {"ending": dict, "is_job": bool},
-    "standing": {"tags": dict, "metrics": dict},
-    "sweep_end": {"ending": dict, "files": list, "texts": dict},
+    "tags": {"tags": dict[str, str]},
+    "metrics": {"points": list[Point]},
+    "files": {"files": dict[str, str | None]},
+    "model": {"bundle": str, "class_names": list[str], "points": list[Point]},
+    "end": {"ending": Told, "is_job": bool},
+    "standing": {"tags": dict[str, str], "metrics": dict[str, float]},
+    "sweep_end": {"ending": Told, "files": list[str], "texts": dict[str, str]},
 }
 """Kinds of notes to what each has; all have their ``time``. Those of files have their ``digests`` by name, and starts
 their ``folder``; earlier versions noted neither."""
@@ -291,37 +299,18 @@ class Outbox:
 
 def is_sound(note: Any) -> bool:
     """Return whether a line is a note as `Outbox.note` writes it: who delivers need not look again."""
-    if not isinstance(note, dict) or note.get("kind") not in list(FIELDS) or not isinstance(note.get("time"), int):
-        return False
-    if not isinstance(note.get("digests", {}), dict) or not isinstance(note.get("folder", ""), str):
-        return False
-    if not all(isinstance(note.get(name, ...), kinds) for name, kinds in FIELDS[note["kind"]].items()):
-        return False
-    texts = [value for name in ("first_tags", "params", "tags", "texts") for value in note.get(name, {}).values()]
-    texts += [*note.get("overrides", []), *note.get("class_names", []), *note.get("files", [])]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(map(_is_point, note.get("points", [])))
-        and all(isinstance(value, int | float) for value in note.get("metrics", {}).values())
-        and ("ending" not in note or _is_ending(note["ending"]))
-    )
-
-
-def _is_point(point: Any) -> bool:
-    kinds: list[type | tuple[type, ...]] = [str, (int, float), int, int]
-    return (
-        isinstance(point, list)
-        and len(point) == len(kinds)
-        and all(isinstance(value, kind) for value, kind in zip(point, kinds, strict=True))
-    )
-
-
-def _is_ending(ending: Mapping[str, Any]) -> bool:
     try:
-        parse_dataclass(Ending, ending)
-    except (TypeError, ValueError):
+        _check_note(note["kind"]).model_validate(note)
+    except (KeyError, TypeError, ValueError):
         return False
     return True
+
+
+@cache
+def _check_note(kind: str) -> type[pydantic.BaseModel]:
+    fields: Any = {name: (field, ...) for name, field in FIELDS[kind].items()}
+    fields |= {"time": (int, ...), "digests": (dict[str, str | None], {}), "folder": (str, "")}
+    return pydantic.create_model(kind, __config__=pydantic.ConfigDict(strict=True), **fields)
 
 
 def read_delivery(folder: Path) -> Delivery:

@@ -19,7 +19,7 @@ from sentiment.errors import Reached
 from sentiment.tracking.ending import Ending, ending_to_json
 from sentiment.tracking.environment import describe_environment
 from sentiment.tracking.folder import PREDICTIONS_FILE, FolderRecorder
-from sentiment.tracking.outbox import Outbox, hash_file, tell_other_store, write_folder, write_uri
+from sentiment.tracking.outbox import Outbox, Point, hash_file, tell_other_store, write_folder, write_uri
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.parent_file import PARENT_TAG, read_parent
 from sentiment.tracking.run_name import name_recorded
@@ -34,9 +34,6 @@ OTHER_DATA = "interrupted; its data has changed since, so that the run in its fo
 
 OF_THE_WHOLE = ("best/", "model/", "test/")
 """How metrics begin that are of a run as a whole: those of its last attempt count."""
-
-Point = tuple[str, float, int, int]
-"""Name, value, time in ms, step."""
 
 
 class MlflowRecorder:
