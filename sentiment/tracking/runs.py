@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from sentiment.config.home import PROJECT_DIR, find_tracking_uri, read_portable
-from sentiment.config.schema import Settings
 from sentiment.credentials import anchor_store, name_server
 from sentiment.errors import TrackingError, explaining, first_line
 from sentiment.format import mask_passwords
@@ -25,7 +24,6 @@ from sentiment.paths import expand_home, find_files
 from sentiment.scratch import make_temporary_folder
 from sentiment.tracking.folder import PREDICTIONS_FILE
 from sentiment.tracking.outbox import DELIVERY_FILE
-from sentiment.tracking.params import read_settings
 from sentiment.tracking.result_file import (
     EVALUATED_TAG,
     PARENT_FILE,
@@ -123,14 +121,6 @@ class StoredRun:
 
         fetch = partial(fetch_artifact, name=PREDICTIONS_FILE)
         return self._fetch("test predictions", fetch, "they were deleted there: run it again")
-
-    def read_settings(self) -> Settings:
-        """Read the run's settings back from its record.
-
-        Raises:
-            TrackingError: Another version wrote them.
-        """
-        return read_settings(self.record.params)
 
     def _lack(self, what: str, remedy: str) -> TrackingError:
         name = f"{self.record.name!r} ({self.record.status}, {self.folder if self.folder.exists() else 'MLflow'})"

@@ -22,6 +22,7 @@ from sentiment.data.texts import read_split_texts
 from sentiment.errors import DataError, SentimentError, TrackingError
 from sentiment.report.errors.analysis import analyse_run
 from sentiment.report.errors.tables import find_negations
+from sentiment.tracking import params
 from sentiment.tracking.params import flatten_settings
 from sentiment.tracking.result_file import ResultRecord, read_result, write_result
 from sentiment.tracking.runs import find_stored_run
@@ -125,7 +126,7 @@ def test_the_words_are_weighed_for_the_class_that_stands_beside_them(copied):
     [(Plain, "the network has no methods embed, encode"), (Turned, "the network's forward is not classify(encode(")],
 )
 def test_a_network_that_is_not_made_of_its_parts_has_tables_without_coloured_words(copied, capsys, network, told):
-    settings = find_stored_run(str(copied), copied.parent, "").read_settings()
+    settings = params.read_settings(find_stored_run(str(copied), copied.parent, "").record.params)
     corpus = build_corpus(settings.data)
     settings = settings.model_copy(update={"model": RNNSettings.model_validate(RNN)})
     whole = replace(Cut.of(settings.data), max_tokens=None)  # as n-gram models read reviews

@@ -25,6 +25,7 @@ from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.tracking.mlflow.parent import start_sweep
 from sentiment.tracking.mlflow.registry import record_evaluation
 from sentiment.tracking.model_source import find_model_source
+from sentiment.tracking.params import read_settings
 from sentiment.tracking.recorder import open_recorder
 from sentiment.tracking.result_file import RESULT_FILE, WORDS_TAG, read_results, write_result
 from sentiment.tracking.runs import (
@@ -127,7 +128,9 @@ def test_a_run_gives_its_predictions_settings_and_model(sweep, find):
         assert content["class_names"].tolist() == ["negative", "positive"]
     np.testing.assert_array_equal(predictions.labels, [0, 1, 1, 1])
     np.testing.assert_allclose(predictions.probabilities[0], [0.9, 0.1], atol=1e-6)
-    assert run.read_settings() == sweep.settings("tracking.log_model=true", "model.embedding_size=8", "model.depth=1")
+    assert read_settings(run.record.params) == sweep.settings(
+        "tracking.log_model=true", "model.embedding_size=8", "model.depth=1"
+    )
     assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
 
 
@@ -315,7 +318,7 @@ def test_a_run_is_put_together_from_the_store_alone(sweep, fetch):
     ]
     assert (record.parameters, record.seconds, record.epochs, record.best_epoch) == (1234, 5.5, 1.0, 1.0)
     assert record.tags["data.fingerprint"] == "f1"
-    assert run.read_settings().model.embedding_size == 8
+    assert read_settings(run.record.params).model.embedding_size == 8
     np.testing.assert_array_equal(run.read_test_predictions().labels, [0, 1, 1, 1])
     assert len(Predictor.load(run.bundle).predict(TEXTS).labels) == 2
 
@@ -354,7 +357,7 @@ def test_long_settings_come_back_whole(project, result):
     with open_recorder(project.context(settings)) as recorder:
         recorder.finished(result)
     (run,) = find_stored_runs(project.run().info.run_id, project.folder / "nowhere", project.uri)
-    assert run.read_settings() == settings
+    assert read_settings(run.record.params) == settings
 
 
 def test_the_latest_finished_run_with_a_model(sweep, tmp_path):

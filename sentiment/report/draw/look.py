@@ -105,13 +105,7 @@ def shade_line(series: Series, scale: ColourRange | None) -> float | None:
 
     The best has the look's, and its value is one of those between the ends of the scale.
     """
-    if (
-        series.kind != "line"
-        or series.role == "best"
-        or series.colour is None
-        or scale is None
-        or not math.isfinite(series.colour[0])
-    ):
+    if series.kind != "line" or series.role == "best" or series.colour is None or scale is None:
         return None
     return scale.locate(series.colour[0])
 

@@ -25,6 +25,7 @@ from sentiment.models.attribution import Attribution, attend, attribute, find_hi
 from sentiment.models.bundle import Predictor
 from sentiment.models.transformer import TextClassificationTransformer
 from sentiment.report.errors.tables import ErrorTables, LabelledPredictions, WrongReview, tabulate_errors
+from sentiment.tracking.params import read_settings
 from sentiment.tracking.result_file import DEBUG, FINGERPRINT_TAG
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def analyse_run(
             f"The run was made with debug={run.record.params[DEBUG]}, on a few reviews: its errors say nothing.",
             "train it without debug",
         )
-    settings = run.read_settings()
+    settings = read_settings(run.record.params)
     split = split or ("test" if settings.trainer.test else "validation")
     data = settings.data if data_path is None else relocate_data(settings.data, data_path)
     # What is missing is said before the data is read, which may take long.

@@ -238,6 +238,9 @@ class LivePage:
 
     Args:
         sweep_dir: The sweep's folder.
+
+    Attributes:
+        table: The sweep as it was read last.
     """
 
     def __init__(self, sweep_dir: Path) -> None:
@@ -246,14 +249,9 @@ class LivePage:
         self._looked_again_at = 0.0
         self._read_at = datetime.now()
         self._problem: str | None = None
-        self._table = collect_records([], sweep_dir.name)
+        self.table = collect_records([], sweep_dir.name)
         self._mark = ""
         self._importances: tuple[object, SweepTable] | None = None
-
-    @property
-    def table(self) -> SweepTable:
-        """The sweep as it was read last."""
-        return self._table
 
     def look(self) -> tuple[str, str]:
         """Look at the sweep.
@@ -272,29 +270,29 @@ class LivePage:
 
     def _read(self) -> None:
         try:
-            self._table = collect_sweep(self._sweep_dir)
+            self.table = collect_sweep(self._sweep_dir)
         except SweepMissingError:
-            self._table = collect_records([], self._sweep_dir.name, is_at_work=True)  # it has only just begun
+            self.table = collect_records([], self._sweep_dir.name, is_at_work=True)  # it has only just begun
         except Exception as error:  # whatever it is, the next look may find it whole
             self._problem = first_line(error) if isinstance(error, SentimentError) else describe_failure(error).reason
             return
         self._problem, self._read_at = None, datetime.now()
-        self._mark = hashlib.sha256(repr(self._table).encode()).hexdigest()[:16]
+        self._mark = hashlib.sha256(repr(self.table).encode()).hexdigest()[:16]
 
     def _describe(self) -> str:
         if self._problem is not None:
             return f"It cannot be read just now; this is the state of {self._read_at:%H:%M:%S}. {self._problem}"
-        if self._table.is_at_work:
+        if self.table.is_at_work:
             return "Running; this page follows."
         return "No command works on it now" + (
-            "; the command that started it goes on with it." if self._table.is_study else "."
+            "; the command that started it goes on with it." if self.table.is_study else "."
         )
 
     def render(self, *, has_scripts: bool = True) -> str:
         """Render the page; without scripts, for one that is open already."""
         mark, standing = self.look()
         with self._lock:
-            table = self._explain(self._table)
+            table = self._explain(self.table)
             links = link_rows(table, self._sweep_dir, self._sweep_dir / REPORT_FOLDER)
             content = {"has_scripts": has_scripts, "mark": mark, "standing": standing}
             return render_page(table, make_charts(table), links, "live", **content)

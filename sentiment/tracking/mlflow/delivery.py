@@ -111,11 +111,6 @@ class Deliverer:
         self._longest = math.inf
         self.failures: dict[Path, str] = {}
 
-    @property
-    def failure(self) -> str | None:
-        """Why the last attempt failed, in a line; None: it did not."""
-        return "; ".join(dict.fromkeys(self.failures.values())) or None
-
     def start(self) -> Deliverer:
         """Start to deliver."""
         self._thread.start()
@@ -148,7 +143,7 @@ class Deliverer:
             log.warning(
                 "MLflow has not taken everything (%s). Nothing is lost: the records of %s are complete in their "
                 "folders.\n  -> deliver them later: python -m sentiment sync %s",
-                self.failure or "it is slow",
+                "; ".join(dict.fromkeys(self.failures.values())) or "it is slow",
                 f"{len(left)} runs" if len(left) > 1 else left[0].folder,
                 self.folder,
             )
