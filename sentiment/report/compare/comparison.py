@@ -49,14 +49,8 @@ class Group:
 
     name: str  # what tells it from the other groups
     runs: tuple[str, ...]  # names of its runs
-    seeds: tuple[int, ...]  # their seeds, in order
-    values: tuple[float, ...]  # the metric of each
+    values: Mapping[int, float]  # seed of each run to its metric, in order
     estimate: Estimate  # mean and interval over the seeds
-
-    @property
-    def by_seed(self) -> dict[int, float]:
-        """Seed to value."""
-        return dict(zip(self.seeds, self.values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -116,7 +110,7 @@ def compare_runs(
         tested = [paired_bootstrap(right[first.name], right[second.name]) for first, second in couples]
         notes.append("One run each: the test is over the reviews, and says nothing about other seeds.")
     else:
-        tested = [compare_seeds(first.by_seed, second.by_seed, find_bounds(chosen)) for first, second in couples]
+        tested = [compare_seeds(first.values, second.values, find_bounds(chosen)) for first, second in couples]
         if chosen.startswith(("val/", "test/")) and any(tested):
             notes.append("The test is over the seeds, on these reviews alone: what depends on them is not in it.")
     pairs = _judge(couples, tested, direction)
@@ -235,16 +229,13 @@ def _note_settings(groups: Mapping[str, Sequence[ResultRecord]]) -> list[str]:
 
 def _make_group(name: str, records: Sequence[ResultRecord], metric: str) -> Group:
     ordered = sorted(records, key=lambda record: int(record.params["seed"]))
-    values = tuple(record.numbers[metric] for record in ordered)
-    bad = [record.name for record, value in zip(ordered, values, strict=True) if not math.isfinite(value)]
-    if bad:
+    if bad := [record.name for record in ordered if not math.isfinite(record.numbers[metric])]:
         raise SentimentError(
             f"{metric} of {join_names(bad)} is no finite number.", "choose another --metric, or leave it out"
         )
-    seeds = tuple(int(record.params["seed"]) for record in ordered)
-    return Group(
-        name, tuple(record.name for record in ordered), seeds, values, mean_interval(values, find_bounds(metric))
-    )
+    values = {int(record.params["seed"]): record.numbers[metric] for record in ordered}
+    estimate = mean_interval(list(values.values()), find_bounds(metric))
+    return Group(name, tuple(record.name for record in ordered), values, estimate)
 
 
 def _read_correctness(runs: Mapping[str, StoredRun]) -> dict[str, Flags]:

@@ -47,8 +47,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 def _make_group_table(comparison: Comparison) -> Table:
     table = open_table("", "runs", "mean", "95 % interval", "seeds", "each")
     for group in comparison.groups:
-        seeds = ", ".join(map(str, group.seeds))
-        each = ", ".join(format_metric(comparison.metric, value) for value in group.values)
+        seeds = ", ".join(map(str, group.values))
+        each = ", ".join(format_metric(comparison.metric, value) for value in group.values.values())
         mean = format_metric(comparison.metric, group.estimate.value)
         cells = (group.name, str(len(group.values)), mean, _interval(comparison.metric, group), seeds, each)
         table.add_row(*map(Text, cells))
@@ -73,7 +73,9 @@ def _make_pair_table(comparison: Comparison) -> Table:
 
 def _interval(metric: str, group: Group) -> str:
     low, high = group.estimate.low, group.estimate.high
-    return "-" if len(set(group.values)) == 1 else f"{format_metric(metric, low)} to {format_metric(metric, high)}"
+    if len(set(group.values.values())) == 1:
+        return "-"
+    return f"{format_metric(metric, low)} to {format_metric(metric, high)}"
 
 
 def write_p_value(p_value: float) -> str:
@@ -150,11 +152,11 @@ def _evidence(metric: str, low: float, high: float, pair: Pair, first: Group, se
 
 def _sample(pair: Pair, first: Group, second: Group) -> str:
     assert pair.difference is not None
-    if len(first.seeds) == len(second.seeds) == 1:
+    if len(first.values) == len(second.values) == 1:
         return f"{pair.difference.count:,} reviews"
-    if first.seeds == second.seeds:
-        return f"{len(first.seeds)} seeds each"
-    return f"{len(first.seeds)} and {len(second.seeds)} seeds"
+    if first.values.keys() == second.values.keys():
+        return f"{len(first.values)} seeds each"
+    return f"{len(first.values)} and {len(second.values)} seeds"
 
 
 def _write_roughly(metric: str, value: float) -> str:
@@ -178,7 +180,7 @@ def write_csv(comparison: Comparison, file: Path) -> None:
 def _list_rows(comparison: Comparison) -> Iterator[dict[str, Cell]]:
     for group in comparison.groups:
         row: dict[str, Cell] = {"metric": comparison.metric, "group": group.name}
-        for run, seed, value in zip(group.runs, group.seeds, group.values, strict=True):
+        for run, (seed, value) in zip(group.runs, group.values.items(), strict=True):
             yield row | {"kind": "run", "run": run, "seed": seed, "value": value}
         mean = group.estimate
         interval: dict[str, Cell] = {"low": mean.low, "high": mean.high} if mean.count > 1 else {}
