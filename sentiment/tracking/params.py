@@ -125,14 +125,10 @@ def _read_value(annotation: Any, text: str) -> Any:
     if text in ("true", "false") and bool in members:
         return text == "true"
     is_list = text.startswith("[") and any(get_origin(member) is list for member in members)
-    choices = [choice for member in members if _is_choice(member) for choice in get_args(member)]
+    choices = [choice for member in members if get_origin(member) is Literal for choice in get_args(member)]
     if not is_list and (str in members or text in choices):
         return text
     try:
         return json.loads(text)
     except ValueError:
         return text  # the schema refuses it, and says which key it is
-
-
-def _is_choice(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal and all(isinstance(choice, str) for choice in get_args(annotation))
