@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -97,6 +97,13 @@ def write_table(table: DataTable, file: Path) -> None:
     writer.writerow([write_csv_cell(column.name) for column in table.columns])
     writer.writerows([write_csv_cell(cell) for cell in row] for row in table.rows)
     write_text(file, stream.getvalue())
+
+
+def write_markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown; what would end a cell within it is masked."""
+    lines = [" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in (headings, *rows)]
+    heading, *others = [f"| {line} |" for line in lines]
+    return [heading, "|" + "---|" * len(headings), *others]
 
 
 def open_console() -> Console:

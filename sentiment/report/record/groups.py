@@ -22,6 +22,7 @@ from sentiment.format import (
     write_csv_cell,
 )
 from sentiment.report.draw.chart import Axis, Chart, Kind, Panel, Role, Series, Value
+from sentiment.report.draw.table import write_markdown
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.anew import list_settings
 from sentiment.tracking.result_file import (
@@ -207,15 +208,14 @@ def format_groups(groups: Sequence[RunGroup], limit: int | None = None) -> str:
     names = ["model", *keys.values(), "seeds", _name_column("validation", groups[0].objective)]
     names += [_name_column("test", groups[0].tested_by)] if is_tested else []
     names += ["parameters", "minutes a run"]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    rows = []
     for group in groups[:limit]:
         model = f"{group.model} (over a limit)" if group.is_over_limit else group.model
         cells = [model, *(format_setting(group.settings.get(key, "")) for key in keys)]
         cells += [", ".join(map(str, group.seeds)), format_spread(group.objective, group.validation)]
         cells += [_format_test(group)] if is_tested else []
-        cells += [format_number(group.parameters), f"{mean(group.minutes):.1f}"]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, format_number(group.parameters), f"{mean(group.minutes):.1f}"])
+    return "\n".join(write_markdown(names, rows))
 
 
 def format_csv(groups: Sequence[RunGroup]) -> str:
@@ -229,17 +229,8 @@ def format_csv(groups: Sequence[RunGroup]) -> str:
         runs = zip(group.seeds, group.validation, group.test, group.minutes, strict=True)
         for seed, validation, test, minutes in runs:
             settings = [group.settings.get(key) for key in keys]
-            writer.writerow(
-                [
-                    group.model,
-                    *map(write_csv_cell, settings),
-                    seed,
-                    validation,
-                    test,
-                    group.parameters,
-                    round(minutes, 2),
-                ]
-            )
+            cells = [group.model, *map(write_csv_cell, settings), seed, validation, test]
+            writer.writerow([*cells, group.parameters, round(minutes, 2)])
     return stream.getvalue()
 
 

@@ -21,7 +21,7 @@ from sentiment.format import format_count, format_duration, format_metric, forma
 from sentiment.report.draw.chart import Chart
 from sentiment.report.draw.matplotlib import write_png
 from sentiment.report.draw.page import render
-from sentiment.report.draw.table import Link, write_table
+from sentiment.report.draw.table import Link, write_markdown, write_table
 from sentiment.report.sweep.charts import NAMES, make_charts
 from sentiment.report.sweep.charts.trials import make_runs
 from sentiment.report.sweep.console import print_table
@@ -249,15 +249,11 @@ def write_note(table: SweepTable, parent: Parent) -> str:
     wanted = {"rank", "trial", "model", *table.varied, *table.objectives, *MEASURED}
     wanted |= {f"bound of {name}" for name in table.bounded}
     columns = [index for index, column in enumerate(ranking.columns) if column.name in wanted]
-    lines = [
-        "| " + " | ".join(ranking.columns[index].name for index in columns) + " |",
-        "|" + " --- |" * len(columns),
-    ]
-    for row, ranked in zip(ranking.rows[:SHOWN_ROWS], table.rows, strict=False):
-        cells = [ranking.columns[index].show(row[index]).replace("|", "\\|").replace("\n", " ") for index in columns]
+    rows = [[ranking.columns[index].show(row[index]) for index in columns] for row in ranking.rows[:SHOWN_ROWS]]
+    for cells, ranked in zip(rows, table.rows, strict=False):
         if ranked.record is not None and ranked.record.run_id is not None:
             cells[0] = f"[{cells[0]}]({runs}/{ranked.record.run_id}?{MODEL_TRAINING})"
-        lines.append("| " + " | ".join(cells) + " |")
+    lines = write_markdown([ranking.columns[index].name for index in columns], rows)
 
     def link(artifact: str) -> str:
         return f"[{artifact}]({runs}/{parent.run_id}/artifacts/{artifact}?{MODEL_TRAINING})"
