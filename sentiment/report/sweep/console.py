@@ -107,21 +107,18 @@ def _list_columns(table: SweepTable) -> list[PrintedColumn]:
     names = shorten_keys(key for key in table.varied if key != "model")
     front = [PrintedColumn("front", lambda row: "yes" if row.on_front else "", is_kept=True)]
     settings = [(name, partial(_write_setting, key)) for key, name in names.items()]
+    value, bound = (partial(_write_number, read) for read in (SweepRow.value_of, SweepRow.bound_of))
     measured = [name for name in order_metrics(table) if name not in OWN]
+    measured += [name for name in OWN if name not in table.objectives]
     return [
         PrintedColumn("", _write_rank, is_kept=True),
         *(front if len(table.objectives) > 1 else ()),
         PrintedColumn(table.noun, lambda row: str(row.number)),
         PrintedColumn("model", lambda row: row.model, is_text=True, is_kept=True),
         *(PrintedColumn(name, cell, is_text=True, is_setting=True) for name, cell in settings),
-        *(PrintedColumn(one, partial(_write_metric, one), is_kept=True, is_bold=True) for one in table.objectives),
-        *(PrintedColumn(f"bound of\n{one}", partial(_write_bound, one), is_kept=True) for one in table.bounded),
-        *(PrintedColumn(name, partial(_write_metric, name)) for name in measured),
-        *(
-            PrintedColumn(heading, partial(_write_metric, name))
-            for name, heading in OWN.items()
-            if name not in table.objectives
-        ),
+        *(PrintedColumn(one, partial(value, one), is_kept=True, is_bold=True) for one in table.objectives),
+        *(PrintedColumn(f"bound of\n{one}", partial(bound, one), is_kept=True) for one in table.bounded),
+        *(PrintedColumn(OWN.get(name, name), partial(value, name)) for name in measured),
     ]
 
 
@@ -180,15 +177,8 @@ def _write_setting(key: str, row: SweepRow) -> str:
     return format_setting(row.parameters[key]) if key in row.parameters else "-"
 
 
-def _write_metric(name: str, row: SweepRow) -> str:
-    return _write_value(name, row.value_of(name))
-
-
-def _write_bound(name: str, row: SweepRow) -> str:
-    return _write_value(name, row.bound_of(name))
-
-
-def _write_value(name: str, value: float | None) -> str:
+def _write_number(read: Callable[[SweepRow, str], float | None], name: str, row: SweepRow) -> str:
+    value = read(row, name)
     if value is None:
         return "-"
     return format_duration(value) if name == "time/fit_seconds" else format_metric(name, value)
