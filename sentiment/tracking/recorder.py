@@ -70,10 +70,6 @@ class Recorders(Reporters):
     def __init__(self) -> None:
         super().__init__([])
 
-    def add(self, recorder: Recorder) -> None:
-        """Pass everything from now on to this recorder too."""
-        self.reporters.append(recorder)
-
     describe = partialmethod(Reporters.pass_on, "describe")
     finished = partialmethod(Reporters.pass_on, "finished")
 
@@ -115,7 +111,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
         after.callback(Alive(context.output_dir, RUN_FILE, waits=context.job_number is not None).end)
         try:
             folder = FolderRecorder(context, is_inner=is_inner)
-            recorders.add(folder)
+            recorders.reporters.append(folder)
             recorders.goes_on, recorders.trains_on = folder.goes_on, TRAINED_ON_TAG in folder.inherited
             if context.settings.tracking.mlflow and context.sweep_dir is None:
                 from sentiment.tracking.mlflow.delivery import delivering  # with mlflow: seconds
@@ -123,7 +119,7 @@ def open_recorder(context: RunContext, *, is_inner: bool = False) -> Iterator[Re
                 # Left after the recorders: while it waits for MLflow, the folder says already how the run ended.
                 after.enter_context(delivering(context, is_inner=is_inner))
             for build in list_recorders(context.settings):
-                recorders.add(build(context, folder))
+                recorders.reporters.append(build(context, folder))
             yield recorders
             recorders.close(FINISHED)
         except BaseException as error:

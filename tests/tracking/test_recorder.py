@@ -243,8 +243,7 @@ def validate_and_stop(project, context, error=KeyboardInterrupt):
 def test_a_run_whose_recorder_fails_at_the_end_counts_as_failed():
     first, second = Silent(), Silent(TrackingError("disk full"))
     recorders = Recorders()
-    recorders.add(first)
-    recorders.add(second)
+    recorders.reporters += [first, second]
     with pytest.raises(TrackingError, match="disk full"):
         recorders.close(FINISHED)
     recorders.close(ending_of(TrackingError("disk full")), is_after_error=True)

@@ -271,7 +271,7 @@ def split_runs(runs: Sequence[StoredRun], by: str) -> dict[str, list[StoredRun]]
     Raises:
         SentimentError: No run has the setting, or all have the same value.
     """
-    varying = _varying(runs)
+    varying = [key for key in list_differing([run.record for run in runs]) if key not in NEUTRAL]
     settings = list_settings([run.record for run in runs])
     key = _complete(by, varying, dict.fromkeys(key for one in settings for key in one))
     groups: dict[str, list[StoredRun]] = {}
@@ -370,7 +370,3 @@ def list_differing(records: Sequence[ResultRecord]) -> list[str]:
     settings = list_settings(records)
     keys = dict.fromkeys(key for one in settings for key in one if not is_incidental(key))
     return [key for key in keys if len({one.get(key) for one in settings}) > 1]
-
-
-def _varying(runs: Sequence[StoredRun]) -> list[str]:
-    return [key for key in list_differing([run.record for run in runs]) if key not in NEUTRAL]

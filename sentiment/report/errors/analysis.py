@@ -144,14 +144,10 @@ def find_errors(
 def _explain(predictor: Predictor, review: WrongReview, class_names: Sequence[str]) -> Explanation:
     """Explain a prediction as it stands: at even odds, the same model elsewhere may have answered otherwise."""
     [attribution] = attribute(predictor, [review.text], target=class_names.index(review.predicted))
-    return Explanation(attribution, _look(predictor, review.text))
-
-
-def _look(predictor: Predictor, text: str) -> AttentionView | None:
     if not isinstance(predictor.network, TextClassificationTransformer):
-        return None
-    tokens, weights = attend(predictor, text)
-    return view_attention(tokens, np.asarray(weights))
+        return Explanation(attribution, None)
+    tokens, weights = attend(predictor, review.text)
+    return Explanation(attribution, view_attention(tokens, np.asarray(weights)))
 
 
 def _read_fingerprint(run: StoredRun) -> str:
