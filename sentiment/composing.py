@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -130,13 +130,27 @@ def find_fixed_followers(params: object, branches: object, overrides: Iterable[O
     return faults
 
 
+def list_values(override: Override) -> list[Override]:
+    """Return an override of each value that a sweep names, of an interval its ends; a fixed one as it is."""
+    if not override.is_sweep_override():
+        return [override]
+    value = override.value()
+    texts = [value.start, value.end] if isinstance(value, IntervalSweep) else override.sweep_string_iterator()
+    parser = OverridesParser.create(config_loader=override.config_loader)
+    return parser.parse_overrides([f"{override.get_key_element()}={text}" for text in texts])
+
+
 def list_written(override: Override) -> list[set[str]]:
     """Return the keys that each value of an override sets, as `spread` does."""
-    values, key = [override], override.key_or_group
-    if isinstance(override.value(), ChoiceSweep):  # others have no mapping among them, and may have very many values
-        texts = override.sweep_string_iterator()
-        values = OverridesParser.create().parse_overrides([f"{key}={text}" for text in texts])
+    # Sweeps of other kinds than this have no mapping among their values, and may have very many of these.
+    values = list_values(override) if isinstance(override.value(), ChoiceSweep) else [override]
     return [{*spread(one)} for one in values]
+
+
+def sets_all_of(override: Override, other: Override) -> bool:
+    """Return whether each value of an override sets all keys that some value of another one sets."""
+    others = set[str]().union(*list_written(other))
+    return all(others <= keys for keys in list_written(override))
 
 
 def find_replaced(overrides: Sequence[Override], name: Callable[[Override], Hashable]) -> list[Fault]:
@@ -154,12 +168,10 @@ def find_replaced(overrides: Sequence[Override], name: Callable[[Override], Hash
         if later.is_delete() or later.is_list_extend() or later.is_hydra_override():
             continue
         one, earlier[name(later)] = earlier.get(name(later)), later
-        if one is not None:
-            lost = set[str]().union(*list_written(one))
-            if not all(lost <= keys for keys in list_written(later)):
-                problem = f"{one.input_line} and {later.input_line} set the same key, and a sweep keeps the later alone"
-                remedy = f"write {later.key_or_group}.NAME=VALUE for each key of a mapping, or leave one of the two out"
-                faults.append(Fault(later.key_or_group, problem, remedy))
+        if one is not None and not sets_all_of(later, one):
+            problem = f"{one.input_line} and {later.input_line} set the same key, and a sweep keeps the later alone"
+            remedy = f"write {later.key_or_group}.NAME=VALUE for each key of a mapping, or leave one of the two out"
+            faults.append(Fault(later.key_or_group, problem, remedy))
     return faults
 
 

@@ -27,23 +27,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sentiment.composing import COMPOSE_ERRORS, MergingComposer, find_fixed_followers, find_nested, find_reason, spread
+from sentiment.composing import (
+    COMPOSE_ERRORS,
+    MergingComposer,
+    find_fixed_followers,
+    find_nested,
+    find_reason,
+    list_values,
+    spread,
+)
 from sentiment.config.conflicts import (
     find_idle_pruners,
     find_lost_interpolations,
-    find_lost_pauses,
-    find_other_names,
-    find_other_objective,
-    find_other_share,
-    find_other_training,
-    find_shared_database,
+    find_point_conflicts,
     find_shared_folder,
-    find_shared_name,
     find_shared_seeds,
+    find_sweep_conflicts,
     find_tested_trials,
-    find_tries,
     find_unknown_names,
-    find_wrong_direction,
     has_begun,
     read_setup,
 )
@@ -65,7 +66,6 @@ from sentiment.config.points import (
     find_unlisted,
     list_branch_lines,
     list_points,
-    list_values,
 )
 from sentiment.config.reading import check_settings, list_keys, read_choices, read_settings
 from sentiment.config.schema import Settings
@@ -227,15 +227,7 @@ class CommandLineCheck:
         is_grid = str(hydra_config.sweeper._target_).endswith(".BasicSweeper")
         faults += find_lost_interpolations(hydra_config.sweeper) + find_forbidden(hydra_config)
         if is_multirun and not faults:
-            for find in (
-                find_wrong_direction,
-                find_other_names,
-                find_shared_database,
-                find_lost_pauses,
-                find_shared_name,
-                find_other_training,
-            ):
-                faults += find(composed)
+            faults += find_sweep_conflicts(composed)
         if not is_multirun:
             faults += [explain_sweep(override) for override in swept] + self._check_point(fixed)
             if params:
@@ -303,8 +295,7 @@ class CommandLineCheck:
             known |= dict.fromkeys(list_keys(config))
             configs.append(config)
             hydra_overrides = [override for override in hydra_overrides if override in composable]
-            faults += found + find_tries(config)
-            faults += find_other_share(config, sweeper) + find_other_objective(config, composed)
+            faults += found + find_point_conflicts(config, composed)
             tested += find_tested_trials(config, {k: text for one in composable for k, text in spread(one).items()})
             faults += self._check_settings(config, options)
         fixed = {key for one in typed if not one.is_sweep_override() for key in spread(one)}
@@ -326,11 +317,7 @@ class CommandLineCheck:
         for line in lines:
             try:
                 overrides.append(self._parse_line(line))
-            except (
-                HydraException,
-                ValueError,
-                RecursionError,
-            ):  # ValueError: a number of more digits than Python reads
+            except (HydraException, ValueError, RecursionError):  # ValueError: a number too long for Python
                 remedy = "the form is key=value; quote special signs"
                 if line.startswith("data.label_map={"):
                     remedy = "labels with quotes or special signs need quotes around all of it: "

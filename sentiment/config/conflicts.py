@@ -39,6 +39,21 @@ JOB_WORDS = re.compile(r"override_dirname|hydra[:.]overrides\.task")
 """The words of one job."""
 
 
+def find_sweep_conflicts(composed: DictConfig) -> list[Fault]:
+    """Return the faults of what a sweep's configuration says of all its jobs."""
+    checks = (
+        _find_wrong_direction, _find_other_names, _find_shared_database, _find_lost_pauses, _find_shared_name,
+        _find_other_training,
+    )  # fmt: skip
+    return [fault for find in checks for fault in find(composed)]
+
+
+def find_point_conflicts(config: DictConfig, composed: DictConfig) -> list[Fault]:
+    """Return the faults of a point of a search that is no trial of its study, whose configuration is the other one."""
+    sweeper = composed.hydra.sweeper
+    return _find_tries(config) + _find_other_share(config, sweeper) + _find_other_objective(config, composed)
+
+
 def find_lost_interpolations(sweeper: DictConfig) -> list[Fault]:
     """Return the faults of sweeper keys that ask for keys of earlier versions: ``direction: ${direction}``."""
     faults = []
@@ -64,7 +79,7 @@ def read_setup(composed: DictConfig) -> dict[str, Any]:
     return {f"hydra.{key}": value for key, value in setup.items()}
 
 
-def find_shared_database(composed: DictConfig) -> list[Fault]:
+def _find_shared_database(composed: DictConfig) -> list[Fault]:
     """Return the fault of a study and MLflow in one SQLite file: each would take the other's tables for its own."""
     storage, uri = (str(OmegaConf.select(composed, key)) for key in ("hydra.sweeper.storage", "tracking.uri"))
     kind = "sqlite:///"
@@ -76,7 +91,7 @@ def find_shared_database(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.storage", f"{storage} is MLflow's database (tracking.uri)", remedy)]
 
 
-def find_wrong_direction(composed: DictConfig) -> list[Fault]:
+def _find_wrong_direction(composed: DictConfig) -> list[Fault]:
     """Return the fault of a sweeper that would steer an objective the wrong way: it minimises unless told otherwise."""
     written = OmegaConf.select(composed, "hydra.sweeper.direction")
     objective = OmegaConf.select(composed, "objective")
@@ -90,7 +105,7 @@ def find_wrong_direction(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.direction", problem, f"set hydra.sweeper.direction={value}")]
 
 
-def find_other_names(composed: DictConfig) -> list[Fault]:
+def _find_other_names(composed: DictConfig) -> list[Fault]:
     """Return the fault of metric names that differ from the objectives."""
     written = OmegaConf.select(composed, "hydra.sweeper.metric_names")
     names = list_objectives(OmegaConf.select(composed, "objective"))
@@ -100,7 +115,7 @@ def find_other_names(composed: DictConfig) -> list[Fault]:
     return [Fault("hydra.sweeper.metric_names", problem, "leave it out: the names follow from objective")]
 
 
-def find_other_objective(config: DictConfig, composed: DictConfig) -> list[Fault]:
+def _find_other_objective(config: DictConfig, composed: DictConfig) -> list[Fault]:
     """Return the fault of a study's point that has another objective: it would be ranked among values of others."""
     own, whole = (list_objectives(OmegaConf.select(one, "objective")) for one in (config, composed))
     if own == whole:
@@ -109,7 +124,7 @@ def find_other_objective(config: DictConfig, composed: DictConfig) -> list[Fault
     return [Fault("objective", problem, "a study has one objective, or several for every trial: objective=[A,B]")]
 
 
-def find_lost_pauses(composed: DictConfig) -> list[Fault]:
+def _find_lost_pauses(composed: DictConfig) -> list[Fault]:
     """Return the fault of trials that pause without leaving a checkpoint; a model that is fitted in one go never does.
 
     A job refuses it too: a pruner of one's own may pause, and a search may set the key.
@@ -121,7 +136,7 @@ def find_lost_pauses(composed: DictConfig) -> list[Fault]:
     return [] if model is None or model.fitter else [explain_lost_pauses()]
 
 
-def find_other_training(composed: DictConfig) -> list[Fault]:
+def _find_other_training(composed: DictConfig) -> list[Fault]:
     """Return the fault of a population whose copies could not go on from the checkpoints of others."""
     target = str(OmegaConf.select(composed, "hydra.sweeper.pruner._target_") or "")
     keys = OmegaConf.select(composed, "hydra.sweeper.pruner.keys")
@@ -138,7 +153,7 @@ def explain_lost_pauses() -> Fault:
     return Fault("trainer.resume", problem, "leave it at true, or choose another pruner")
 
 
-def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
+def _find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
     """Return the faults of a study's point whose run takes other devices or threads than the study gives a trial."""
     several = "give all trials of a study the same number; a plain grid, without search=..., takes several"
     single = "say it once: leave out the one that is not to count"
@@ -151,7 +166,7 @@ def find_other_share(config: DictConfig, sweeper: DictConfig) -> list[Fault]:
     return faults
 
 
-def find_shared_name(composed: DictConfig) -> list[Fault]:
+def _find_shared_name(composed: DictConfig) -> list[Fault]:
     """Return the fault of a study without a name whose folder is called by it: all such ones would share that."""
     folder = str(OmegaConf.to_container(composed.hydra.sweep, resolve=False)["dir"])  # type: ignore[index, call-overload]
     if "hydra.sweeper.study_name" not in folder or OmegaConf.select(composed, "hydra.sweeper.study_name") is not None:
@@ -207,7 +222,7 @@ def has_begun(composed: DictConfig, lines: Sequence[str]) -> bool:
     return False
 
 
-def find_tries(config: DictConfig) -> list[Fault]:
+def _find_tries(config: DictConfig) -> list[Fault]:
     """Return the fault of a study's point that is a try: its value, say of one batch, would rank among the trials'."""
     mode = OmegaConf.select(config, "trainer.debug")
     if mode is None:

@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.composing import find_replaced, list_written
+from sentiment.composing import find_replaced, list_values, list_written, sets_all_of
 from sentiment.config.faults import WHOLE_NUMBER
 from sentiment.errors import Fault
 from sentiment.flat import are_related
@@ -49,20 +48,6 @@ def list_branch_lines(sweeper: DictConfig) -> list[str]:
     return [f"{key!s}={value}" for table in tables if isinstance(table, DictConfig) for key, value in table.items()]
 
 
-def list_values(override: Override) -> list[Override]:
-    """Return an override of each value that a sweep names, of an interval its ends; a fixed one as it is."""
-    if not override.is_sweep_override():
-        return [override]
-    key = override.get_key_element()
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        texts = [str(value.start), str(value.end)]
-    else:
-        texts = list(override.sweep_string_iterator())
-    parser = OverridesParser.create(config_loader=override.config_loader)
-    return parser.parse_overrides([f"{key}={text}" for text in texts])
-
-
 def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault]:
     """Return the fault of a sweep that is no list of different points, of none, or of more than anybody trains.
 
@@ -81,7 +66,9 @@ def find_unlisted(overrides: Sequence[Override], *, is_grid: bool) -> list[Fault
     for one, other in itertools.combinations(by_key.values(), 2):
         is_swept = one.is_sweep_override() or other.is_sweep_override()
         is_same = (one.key_or_group, one.package) == (other.key_or_group, other.package)
-        if is_swept and (is_same or _is_overwritten(one, other)):
+        # Nothing is left of a sweep where a later word sets all of it: trainer={max_epochs: 3}.
+        is_lost = one.is_sweep_override() and are_related(one.key_or_group, other.key_or_group)
+        if is_swept and (is_same or (is_lost and sets_all_of(other, one))):
             problem = f"{one.input_line} and {other.input_line} set the same, so several jobs would be one"
             return [Fault(one.key_or_group, problem, "leave one of them out")]
     points = 1.0
@@ -166,14 +153,6 @@ def _is_choice(override: Override) -> bool:
     loader = override.config_loader
     is_group = bool(loader and loader.get_group_options(override.key_or_group))
     return is_group and not isinstance(override.value(), dict)
-
-
-def _is_overwritten(one: Override, later: Override) -> bool:
-    """Return whether nothing is left of a sweep, as a later override sets all of it: ``trainer={max_epochs: 3}``."""
-    if not one.is_sweep_override() or not are_related(one.key_or_group, later.key_or_group):
-        return False
-    own = set[str]().union(*list_written(one))
-    return all(own <= keys for keys in list_written(later))
 
 
 def explain_sweep(override: Override) -> Fault:
