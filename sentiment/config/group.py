@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 Keep = Literal["head_tail", "head", "tail"]
 """Which part of a review longer than ``data.max_tokens`` is kept."""
+
+Text = Annotated[str, Field(min_length=1)]
+"""Text that is not empty."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A part of a whole, or none of it."""
+
+ProperShare = Annotated[float, Field(gt=0, lt=1)]
+"""A part of a whole, of which something is on both sides."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def conflict(problem: str, remedy: str) -> PydanticCustomError:
@@ -53,14 +64,12 @@ class DataGroup(Group):
     tokenizer: TokenizerSettings = Field(description="How reviews become token ids.")
     max_tokens: int = Field(ge=2, le=65536, description="Most tokens T of a review that a model sees.")
     keep: Keep = Field(description="Part of a longer review that is kept.")
-    head_fraction: float = Field(
-        gt=0, lt=1, description="With keep=head_tail: share of max_tokens kept from the start."
-    )
+    head_fraction: ProperShare = Field(description="With keep=head_tail: share of max_tokens kept from the start.")
     batch_size: int = Field(ge=1, le=65536, description="Reviews B in a batch.")
-    validation_fraction: float = Field(gt=0, lt=1, description="Stratified share of train held out for validation.")
-    split_seed: int = Field(ge=0, lt=2**32, description="Seed of the split; apart from `seed`, so that seeds compare.")
+    validation_fraction: ProperShare = Field(description="Stratified share of train held out for validation.")
+    split_seed: Seed = Field(description="Seed of the split; apart from `seed`, so that seeds compare.")
     train_limit: int | None = Field(ge=2, description="Use a stratified subset of so many training reviews; null: all.")
-    cache_dir: str = Field(min_length=1, description="Folder of the token cache.")
+    cache_dir: Text = Field(description="Folder of the token cache.")
 
 
 class TrackingSettings(Group):
@@ -68,12 +77,11 @@ class TrackingSettings(Group):
 
     mlflow: bool = Field(description="Record in MLflow.")
     tensorboard: bool = Field(description="Record in TensorBoard.")
-    uri: str = Field(
-        min_length=1,
+    uri: Text = Field(
         description="MLflow tracking URI; where nothing names it, as in all commands that of the environment variable "
-        "MLFLOW_TRACKING_URI, else sqlite:///${project_dir:}/mlflow.db.",
+        "MLFLOW_TRACKING_URI, else sqlite:///${project_dir:}/mlflow.db."
     )
-    artifact_dir: str = Field(min_length=1, description="Folder of MLflow's artifacts, for a store without a server.")
-    tensorboard_dir: str = Field(min_length=1, description="Folder of TensorBoard's event files.")
-    experiment: str = Field(min_length=1, description="MLflow experiment.")
+    artifact_dir: Text = Field(description="Folder of MLflow's artifacts, for a store without a server.")
+    tensorboard_dir: Text = Field(description="Folder of TensorBoard's event files.")
+    experiment: Text = Field(description="MLflow experiment.")
     log_model: bool = Field(description="Record the trained model in MLflow's own format.")

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from sentiment.config.extension import load_extensions
-from sentiment.config.group import DataGroup, Group, TrackingSettings, conflict
+from sentiment.config.group import DataGroup, Group, ProperShare, Seed, Share, Text, TrackingSettings, conflict
 from sentiment.config.objective import (
     SELECTING,
     Direction,
@@ -54,7 +54,7 @@ def _read_mapping(value: object) -> object:
         raise conflict(problem, "write {LABEL: CLASS, ...}; labels with , : or # stand in quotes") from error
 
 
-Column = Annotated[str, Field(min_length=1), BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+Column = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 """A column's name, or its number from 1, which may be typed without quotation marks."""
 
 Pooling = Literal["mean", "max", "mean_max", "attention", "mean_max_attention"]
@@ -98,8 +98,8 @@ class TransformerSettings(PhraseGroup):
         description="Position embedding that is added; rotary: queries and keys are turned by their positions."
     )
     pooling: Pooling = Field(description="Pooling over the real tokens.")
-    dropout: float = Field(ge=0, lt=1, description="Dropout after embedding, attention and feed-forward.")
-    word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
+    dropout: Share = Field(description="Dropout after embedding, attention and feed-forward.")
+    word_dropout: Share = Field(description="Share of tokens replaced by the unknown token in training.")
 
     @field_validator("heads")
     @classmethod
@@ -139,8 +139,8 @@ class RNNSettings(PhraseGroup):
     pooling: Literal["mean", "max", "mean_max", "attention", "mean_max_attention", "last"] = Field(
         description="Pooling over the real tokens; last takes the last real state of each direction."
     )
-    dropout: float = Field(ge=0, lt=1, description="Dropout on the embedding, between layers and before the head.")
-    word_dropout: float = Field(ge=0, lt=1, description="Share of tokens replaced by the unknown token in training.")
+    dropout: Share = Field(description="Dropout on the embedding, between layers and before the head.")
+    word_dropout: Share = Field(description="Share of tokens replaced by the unknown token in training.")
 
 
 @built_in("model", "sentiment.models.ngram:NgramClassifier", fitter="sentiment.training.linear:train_and_test_linear")
@@ -171,8 +171,8 @@ class AdamWSettings(Group):
     name: Literal["adamw"]
     lr: float = Field(gt=0, le=10, description="Peak learning rate.")
     weight_decay: float = Field(ge=0, le=10, description="Decay of matrices; biases, norms and embeddings have none.")
-    beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
-    beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
+    beta1: Share = Field(description="Decay of the gradient's running mean.")
+    beta2: Share = Field(description="Decay of the squared gradient's running mean.")
     embedding_decay: float | None = Field(
         default=None,
         ge=0,
@@ -186,8 +186,8 @@ class AdamSettings(Group):
 
     name: Literal["adam"]
     lr: float = Field(gt=0, le=10, description="Peak learning rate.")
-    beta1: float = Field(ge=0, lt=1, description="Decay of the gradient's running mean.")
-    beta2: float = Field(ge=0, lt=1, description="Decay of the squared gradient's running mean.")
+    beta1: Share = Field(description="Decay of the gradient's running mean.")
+    beta2: Share = Field(description="Decay of the squared gradient's running mean.")
 
 
 class SGDSettings(Group):
@@ -196,7 +196,7 @@ class SGDSettings(Group):
     name: Literal["sgd"]
     lr: float = Field(gt=0, le=1000, description="Peak learning rate.")
     weight_decay: float = Field(ge=0, le=10, description="L2 penalty on matrices.")
-    momentum: float = Field(ge=0, lt=1, description="Momentum.")
+    momentum: Share = Field(description="Momentum.")
     nesterov: bool = Field(description="Nesterov's variant of momentum.")
 
     @field_validator("nesterov")
@@ -215,7 +215,7 @@ class WarmupCosineSettings(Group):
     """``scheduler=warmup_cosine``: linear rise to the peak, then half a cosine down."""
 
     name: Literal["warmup_cosine"]
-    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+    warmup_fraction: Share = Field(description="Share of all steps spent on the linear rise.")
     final_fraction: float = Field(ge=0, le=1, description="Last learning rate, as a share of the peak.")
 
 
@@ -223,7 +223,7 @@ class WarmupLinearSettings(Group):
     """``scheduler=warmup_linear``: linear rise to the peak, then a line down."""
 
     name: Literal["warmup_linear"]
-    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+    warmup_fraction: Share = Field(description="Share of all steps spent on the linear rise.")
     final_fraction: float = Field(ge=0, le=1, description="Last learning rate, as a share of the peak.")
 
 
@@ -231,7 +231,7 @@ class ConstantSettings(Group):
     """``scheduler=constant``: linear rise to the peak (none by default), then constant."""
 
     name: Literal["constant"]
-    warmup_fraction: float = Field(ge=0, lt=1, description="Share of all steps spent on the linear rise.")
+    warmup_fraction: Share = Field(description="Share of all steps spent on the linear rise.")
 
 
 SchedulerSettings = Annotated[
@@ -250,7 +250,7 @@ class SyntheticDataSettings(DataGroup):
     max_sentences: int = Field(ge=1, le=200, description="Most sentences in a review.")
     difficulty: float = Field(ge=0, le=1, description="Share of opinions whose polarity depends on word order.")
     label_noise: float = Field(ge=0, lt=0.5, description="Share of labels flipped: the best accuracy is 1 minus it.")
-    generator_seed: int = Field(ge=0, lt=2**32, description="Seed of the generator.")
+    generator_seed: Seed = Field(description="Seed of the generator.")
     unlabelled_size: int | None = Field(
         default=None,
         ge=1,
@@ -273,19 +273,15 @@ class ImdbDataSettings(DataGroup):
     """``data=imdb``: the Large Movie Review Dataset (Maas et al. 2011), from the Hub or a local folder."""
 
     name: Literal["imdb"]
-    path: str | None = Field(
-        min_length=1, description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub."
-    )
-    repository: str = Field(min_length=1, description="Data set on the Hugging Face Hub.")
+    path: Text | None = Field(description="Local folder: Parquet as on the Hub, or aclImdb/; null: the Hub.")
+    repository: Text = Field(description="Data set on the Hugging Face Hub.")
     revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
 
 
 class LabelledDataGroup(DataGroup):
     """Keys of every data set of one's own."""
 
-    test_fraction: float = Field(
-        gt=0, lt=1, description="Without test reviews: stratified share held out for the test."
-    )
+    test_fraction: ProperShare = Field(description="Without test reviews: stratified share held out for the test.")
     text_column: Column = Field(description="Column of the text: its name, or its number from 1.")
     label_column: Column = Field(description="Column of the label: its name, or its number from 1.")
     labels: list[str] | None = Field(min_length=2, description="Class names in order; null: those of train, sorted.")
@@ -306,14 +302,12 @@ class HubDataSettings(LabelledDataGroup):
     """``data=hub``: a data set of the Hugging Face Hub, by name and commit."""
 
     name: Literal["hub"]
-    repository: str = Field(
-        min_length=1, description="Data set on the Hub, e.g. `cornell-movie-review-data/rotten_tomatoes`."
-    )
+    repository: Text = Field(description="Data set on the Hub, e.g. `cornell-movie-review-data/rotten_tomatoes`.")
     revision: str = Field(pattern="^[0-9a-f]{40}$", description="Pinned commit on the Hub, 40 hexadecimal digits.")
-    subset: str | None = Field(min_length=1, description="One of its configurations, e.g. `sst2`; null: its default.")
-    train_split: str = Field(min_length=1, description="Split to learn from, as `load_dataset` takes it.")
-    validation_split: str | None = Field(min_length=1, description="Validation split; null: a part of train.")
-    test_split: str | None = Field(min_length=1, description="Test split; null: a part of train.")
+    subset: Text | None = Field(description="One of its configurations, e.g. `sst2`; null: its default.")
+    train_split: Text = Field(description="Split to learn from, as `load_dataset` takes it.")
+    validation_split: Text | None = Field(description="Validation split; null: a part of train.")
+    test_split: Text | None = Field(description="Test split; null: a part of train.")
 
 
 @built_in("data", "sentiment.data.files.source:FilesSource")
@@ -321,31 +315,28 @@ class FilesDataSettings(LabelledDataGroup):
     """``data=files``: your own files in columns, JSON, Parquet or one text per line, packed or not."""
 
     name: Literal["files"]
-    path: str = Field(min_length=1, description="Training file; also a pattern (reviews/*.csv), or a folder.")
-    validation_path: str | None = Field(min_length=1, description="Validation file; null: a part of the training file.")
-    test_path: str | None = Field(min_length=1, description="Test file; null: a part of the training file.")
-    label_path: str | None = Field(
-        default=None, min_length=1, description="With one text per line in path: file with one label per line."
+    path: Text = Field(description="Training file; also a pattern (reviews/*.csv), or a folder.")
+    validation_path: Text | None = Field(description="Validation file; null: a part of the training file.")
+    test_path: Text | None = Field(description="Test file; null: a part of the training file.")
+    label_path: Text | None = Field(
+        default=None, description="With one text per line in path: file with one label per line."
     )
-    validation_label_path: str | None = Field(default=None, min_length=1, description="The same for validation_path.")
-    test_label_path: str | None = Field(default=None, min_length=1, description="The same for test_path.")
-    unlabelled_path: str | None = Field(
+    validation_label_path: Text | None = Field(default=None, description="The same for validation_path.")
+    test_label_path: Text | None = Field(default=None, description="The same for test_path.")
+    unlabelled_path: Text | None = Field(
         default=None,
-        min_length=1,
         description="Reviews for `pretrain` and teachers, of whose file the text alone is read; null: none.",
     )
     format: Literal["csv", "json", "parquet", "fasttext", "lines"] | None = Field(
         default=None, description="Kind of file; null: by its ending. csv: any text in columns."
     )
-    delimiter: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Between columns: comma, tab, semicolon, pipe or one character; null: detected.",
+    delimiter: Text | None = Field(
+        default=None, description="Between columns: comma, tab, semicolon, pipe or one character; null: detected."
     )
     quoting: Literal["double", "none"] | None = Field(
         default=None, description='double: fields may stand in "..."; none: such marks are text; null: detected.'
     )
-    encoding: str | None = Field(default=None, min_length=1, description="utf-8, cp1252, ...; null: detected.")
+    encoding: Text | None = Field(default=None, description="utf-8, cp1252, ...; null: detected.")
     header: bool | None = Field(
         default=None, description="Whether the first line of a csv names the columns; null: detected."
     )
@@ -378,11 +369,9 @@ class PretrainGroup(Group):
         description="Ranks by frequency at which the adaptive softmax (Grave et al. 2017) begins a cluster of rarer "
         "words; those beyond the vocabulary are left out.",
     )
-    held_out_fraction: float = Field(
-        gt=0, lt=1, description="Share of the texts that the learning curve is measured on."
-    )
-    seed: int = Field(ge=0, lt=2**32, description="Its own seed, so that runs of any `seed` share one training.")
-    cache_dir: str = Field(min_length=1, description="Folder of what was learned.")
+    held_out_fraction: ProperShare = Field(description="Share of the texts that the learning curve is measured on.")
+    seed: Seed = Field(description="Its own seed, so that runs of any `seed` share one training.")
+    cache_dir: Text = Field(description="Folder of what was learned.")
 
     @field_validator("cutoffs")
     @classmethod
@@ -398,7 +387,7 @@ class MaskedWordsSettings(PretrainGroup):
     """``pretrain=mlm``: a Transformer learns to fill in masked words (Devlin et al. 2019), then classifies."""
 
     name: Literal["mlm"]
-    mask_fraction: float = Field(gt=0, lt=1, description="Share of the words to fill in.")
+    mask_fraction: ProperShare = Field(description="Share of the words to fill in.")
 
 
 @built_in("pretrain", "sentiment.pretraining.objectives:NextWords")
@@ -449,11 +438,9 @@ class TrainerSettings(Group):
         ge=1, description="Stop after so many validations without a better objective; null: never."
     )
     gradient_clip_norm: float | None = Field(gt=0, description="Largest norm of the gradient; null: no clipping.")
-    label_smoothing: float = Field(ge=0, lt=1, description="Label smoothing of the cross-entropy in training.")
-    weight_averaging: float | None = Field(
-        gt=0,
-        lt=1,
-        description="Decay of a moving average of the weights, after its first steps, which is evaluated; null: none.",
+    label_smoothing: Share = Field(description="Label smoothing of the cross-entropy in training.")
+    weight_averaging: ProperShare | None = Field(
+        description="Decay of a moving average of the weights, after its first steps, which is evaluated; null: none."
     )
     deterministic: bool = Field(description="Deterministic algorithms only.")
     threads: int | None = Field(ge=1, le=1024, description="CPU threads of torch; null: torch's default.")
@@ -467,9 +454,8 @@ class TrainerSettings(Group):
     debug: Literal["fast", "overfit", "profile", "nans"] | None = Field(
         default=None, description="Try a run before it is trained; set by debug=fast and its like."
     )
-    init_from: str | None = Field(
+    init_from: Text | None = Field(
         default=None,
-        min_length=1,
         description="Start from weights and tokenizer of a trained model: a run, bundle, checkpoint or registered "
         "model (`models:/NAME@champion`); null: from fresh weights.",
     )
@@ -505,7 +491,7 @@ class Settings(Group):
         default=None, description="What the network learns from reviews without labels before it classifies."
     )
     tracking: AnyTrackingSettings = Field(description="Where runs are recorded.")
-    seed: int = Field(ge=0, lt=2**32, description="Seed of weights, batches and dropout.")
+    seed: Seed = Field(description="Seed of weights, batches and dropout.")
     objective: OneOrSeveral = Field(
         description="Metric that selects the checkpoint and ranks a sweep, or a list: the first val/ metric selects."
     )
