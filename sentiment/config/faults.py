@@ -158,7 +158,7 @@ _TYPES = {
     "bool_type": "true or false",
     "string_type": "text (quote it if it looks like a number)",
     "string_too_short": "text that is not empty",
-    "string_pattern_mismatch": "a full commit: 40 hexadecimal digits",
+    "string_pattern_mismatch": "a full commit, as a branch or a tag can move: 40 hexadecimal digits",
     "list_type": "a list such as [a,b]",
     "model_type": "a group of keys",
     "model_attributes_type": "a group of keys",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ from sentiment.config.group import DataGroup
 from sentiment.config.option import find_option
 from sentiment.config.reading import INPUT_PATHS
 from sentiment.config.schema import DataSettings
-from sentiment.data.cache import be_silent
+from sentiment.data.cache import Tell, be_silent
 from sentiment.data.corpus import (
     Corpus,
     EncodedSplit,
@@ -28,9 +27,7 @@ def build_source(settings: DataSettings) -> Source:
     return cast(Source, find_option(settings).build(settings))
 
 
-def build_corpus(
-    settings: DataSettings, tokenizer: ReviewTokenizer | None = None, tell: Callable[[str], None] = be_silent
-) -> Corpus:
+def build_corpus(settings: DataSettings, tokenizer: ReviewTokenizer | None = None, tell: Tell = be_silent) -> Corpus:
     """Read the reviews as token ids, from the token cache where they are in it; by another model's tokenizer if given.
 
     Raises:
@@ -56,9 +53,7 @@ def fingerprint_data(settings: DataSettings) -> str:
     return fingerprint_corpus(build_source(settings), split_of(settings))
 
 
-def build_unlabelled(
-    settings: DataSettings, tokenizer: ReviewTokenizer, tell: Callable[[str], None] = be_silent
-) -> EncodedSplit | None:
+def build_unlabelled(settings: DataSettings, tokenizer: ReviewTokenizer, tell: Tell = be_silent) -> EncodedSplit | None:
     """Read the reviews without labels of a data set as token ids; None: it has none.
 
     Raises:

@@ -39,6 +39,9 @@ TOKENIZER_FILE = "tokenizer.json"
 WAIT_SECONDS = 2.0
 """Time between two looks whether another process is done."""
 
+Tell = Callable[[str], None]
+"""Hears from time to time how far it is, as while another process does the same."""
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ def be_silent(note: str) -> None:
     """Tell nobody how far it is."""
 
 
-def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry], tell: Callable[[str], None] = be_silent) -> Entry:
+def open_entry(cache_dir: Path, key: str, build: Callable[[], Entry], tell: Tell = be_silent) -> Entry:
     """Read an entry from the cache, or build and store it first.
 
     Its name `key` must change with everything that its content depends on. `build` is called at most once, and never

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, be_silent, list_settings, open_entry
+from sentiment.data.cache import FORMAT_VERSION, SPLITS, Entry, Tell, be_silent, list_settings, open_entry
 from sentiment.data.class_report import report_classes
 from sentiment.data.fingerprint import hash_reviews
 from sentiment.data.reviews import Source, UnlabelledSource, find_fault_among
@@ -132,7 +132,7 @@ def prepare_corpus(
     tokenizer: Mapping[str, Any],
     split: Mapping[str, Any],
     cache_dir: Path,
-    tell: Callable[[str], None] = be_silent,
+    tell: Tell = be_silent,
     extension: Extension | None = None,
     label_map: Mapping[Any, Any] | None = None,
 ) -> Corpus:
@@ -200,7 +200,7 @@ def prepare_unlabelled(
     source: Source,
     tokenizer: ReviewTokenizer,
     cache_dir: Path,
-    tell: Callable[[str], None] = be_silent,
+    tell: Tell = be_silent,
     extension: Extension | None = None,
 ) -> EncodedSplit | None:
     """Read a source's reviews without labels as token ids, from the cache as the others are.

@@ -19,7 +19,7 @@ import numpy as np
 from sentiment.data.files.formats import decode_values
 from sentiment.data.files.records import find_text_fault
 from sentiment.data.fingerprint import hash_contents
-from sentiment.data.hub import load_from_hub, require_commit
+from sentiment.data.hub import load_from_hub
 from sentiment.data.reviews import RawSplits, Reviews, as_path
 from sentiment.errors import DataError
 
@@ -58,10 +58,9 @@ class ImdbSource:
         """Identify the content: the pinned commit on the Hub, or a hash of the local files.
 
         Raises:
-            DataError: The folder holds no IMDB reviews, or the revision is no commit.
+            DataError: The folder holds no IMDB reviews.
         """
         if self.path is None:
-            require_commit(self.revision)
             return f"hub:{self.repository}@{self.revision}"
         return f"imdb:{hash_contents(_local_files(self.path))}"
 
@@ -206,13 +205,9 @@ def _reviews(table: pa.Table, place: str) -> Reviews:
 
 
 def _read_tree(split: Path) -> Reviews:
-    texts: list[str] = []
-    labels: list[int] = []
-    for label, folder in enumerate(TREE_FOLDERS):
-        for file in (split / folder / name for name in _text_files(split / folder)):
-            texts.append(_read_text(file))
-            labels.append(label)
-    return Reviews(texts=texts, labels=np.array(labels, dtype=np.int64))
+    negative, positive = ([split / folder / name for name in _text_files(split / folder)] for folder in TREE_FOLDERS)
+    labels = np.repeat([0, 1], [len(negative), len(positive)])
+    return Reviews(texts=[_read_text(file) for file in (*negative, *positive)], labels=labels)
 
 
 def _read_text(file: Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from sentiment.data.files.records import find_text_fault
 from sentiment.errors import DataError
+
+R = TypeVar("R", bound="Reviews")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Reviews:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def take(self: R, indices: npt.NDArray[np.integer]) -> R:
+        """Choose reviews by their position among these."""
+        return replace(self, texts=[self.texts[index] for index in indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True)

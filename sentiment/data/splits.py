@@ -7,34 +7,32 @@ class with a single member, and scikit-learn is needed by the tests of this proj
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sentiment.data.reviews import RawSplits
+from sentiment.data.reviews import R, RawSplits, Reviews
 from sentiment.errors import DataError
 from sentiment.format import join_names
 
 # One stream of random numbers a purpose, so that e.g. a new train_limit leaves the validation split as it was.
 TEST_STREAM, VALIDATION_STREAM, LIMIT_STREAM = 0, 1, 2
 
+P = TypeVar("P", bound="Part")
+
 
 @dataclass(frozen=True)
-class Part:
-    """Some reviews of one of a source's splits."""
+class Part(Reviews):
+    """Some reviews of a file, or of one of a source's splits."""
 
-    texts: list[str]  # N texts
-    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
-    # (N,) index of each review within the source's split that it comes from, int64, ascending.
+    # (N,) index of each review within the file or split that it comes from, int64, ascending.
     rows: npt.NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, indices: npt.NDArray[np.integer]) -> Part:
-        """Choose reviews by their position in this part."""
-        return Part([self.texts[index] for index in indices], self.labels[indices], self.rows[indices])
+    def take(self: P, indices: npt.NDArray[np.integer]) -> P:
+        """Choose reviews by their position among these."""
+        return replace(super().take(indices), rows=self.rows[indices])
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,13 @@ def held_out_count(available: int, fraction: float) -> int:
     return min(max(round(available * fraction), 1), max(available - 1, 0))
 
 
+def hold_out(reviews: R, fraction: float, seed: int, stream: int) -> tuple[R, R]:
+    """Hold a stratified part of reviews out; return what stays and what is held out."""
+    held_out = draw_stratified(reviews.labels, held_out_count(len(reviews), fraction), seed, stream)
+    stays = np.setdiff1d(np.arange(len(reviews)), held_out, assume_unique=True)
+    return reviews.take(stays), reviews.take(held_out)
+
+
 def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, train_limit: int | None) -> Splits:
     """Make train, validation and test.
 
@@ -89,20 +94,15 @@ def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, t
     Raises:
         DataError: A split is empty, or a class has no training review.
     """
-    test = _whole(raw.test.texts, raw.test.labels)
-    train = _whole(raw.train.texts, raw.train.labels)
+    test, train = _whole(raw.test), _whole(raw.train)
     _require_reviews(train, "training")
     _require_reviews(test, "test")
     pool, dropped_for_test = _drop_texts(train, test.texts)
     dropped_of_validation = 0
     if raw.validation is not None:
-        own = _whole(raw.validation.texts, raw.validation.labels)
-        (validation, dropped_of_validation), rest = _drop_texts(own, test.texts), pool
+        (validation, dropped_of_validation), rest = _drop_texts(_whole(raw.validation), test.texts), pool
     else:
-        held_out = draw_stratified(
-            pool.labels, held_out_count(len(pool), validation_fraction), split_seed, VALIDATION_STREAM
-        )
-        validation, rest = pool.take(held_out), pool.take(_others(len(pool), held_out))
+        rest, validation = hold_out(pool, validation_fraction, split_seed, VALIDATION_STREAM)
     _require_reviews(validation, "validation")
     training, dropped_for_validation = _drop_texts(rest, validation.texts)
     if train_limit is not None and train_limit < len(training):
@@ -115,12 +115,8 @@ def split_reviews(raw: RawSplits, validation_fraction: float, split_seed: int, t
     return Splits(training, validation, test, dropped)
 
 
-def _whole(texts: list[str], labels: npt.NDArray[np.int64]) -> Part:
-    return Part(texts, labels, np.arange(len(texts), dtype=np.int64))
-
-
-def _others(size: int, chosen: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
-    return np.setdiff1d(np.arange(size, dtype=np.int64), chosen, assume_unique=True)
+def _whole(reviews: Reviews) -> Part:
+    return Part(reviews.texts, reviews.labels, np.arange(len(reviews), dtype=np.int64))
 
 
 def _drop_texts(part: Part, texts: Sequence[str]) -> tuple[Part, int]:

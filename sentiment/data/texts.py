@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import Any, Literal, TextIO, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from sentiment.config.reading import INPUT_PATHS, is_there
 from sentiment.config.schema import DataSettings, FilesDataSettings
@@ -113,14 +112,11 @@ def take_chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class LabelledReviews:
+class LabelledReviews(Part):
     """N reviews, with classes of a model."""
 
     name: str  # what they are, for people
     short_name: str  # the same in a file's name
-    texts: list[str]  # N texts
-    labels: npt.NDArray[np.int64]  # (N,) class indices, int64
-    rows: npt.NDArray[np.int64]  # (N,) number of each review in the file or split that it comes from, int64, from 0
     left_out: int = 0  # reviews whose labels stand for no class
 
     @property
@@ -130,11 +126,6 @@ class LabelledReviews:
         for text in self.texts:
             content.update(text.encode("utf-8", "surrogatepass") + b"\0")
         return content.hexdigest()[:32]
-
-    def take(self, chosen: npt.NDArray[np.bool_]) -> LabelledReviews:
-        """Return those of the (N,) reviews that are chosen."""
-        texts = [text for text, is_chosen in zip(self.texts, chosen, strict=True) if is_chosen]
-        return replace(self, texts=texts, labels=self.labels[chosen], rows=self.rows[chosen])
 
 
 def read_labelled_file(
@@ -214,7 +205,7 @@ def _match(
     if not len(rows):
         raise DataError(f"{name} holds no labelled review.", "give a file with at least one")
     indices = np.array([index[classes[labels[row]]] for row in rows], dtype=np.int64)
-    return LabelledReviews(name, short_name, [texts[row] for row in rows], indices, rows, len(texts) - len(rows))
+    return LabelledReviews([texts[row] for row in rows], indices, rows, name, short_name, len(texts) - len(rows))
 
 
 def _split_again(label_map: Mapping[str, str], labels: Collection[str], class_names: Sequence[str]) -> dict[str, str]:

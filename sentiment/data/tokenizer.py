@@ -7,8 +7,8 @@ what a word is, so that they differ in their vocabulary only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,15 +75,14 @@ class ReviewTokenizer:
 
         A text without any token becomes one unknown token, so that every review has something to pool over.
         """
-        return [ids for batch in self._batches(texts) for ids in batch]
-
-    def _batches(self, texts: Sequence[str]) -> Iterator[list[npt.NDArray[np.int64]]]:
+        encoded: list[npt.NDArray[np.int64]] = []
         for start in range(0, len(texts), BATCH_REVIEWS):
             batch = list(texts[start : start + BATCH_REVIEWS])
             for text in batch:
                 _check_length(text)
             encodings = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            yield [np.array(encoding.ids or [UNK_ID], dtype=np.int64) for encoding in encodings]
+            encoded += [np.array(encoding.ids or [UNK_ID], dtype=np.int64) for encoding in encodings]
+        return encoded
 
     def align(self, text: str) -> AlignedText:
         """Turn one text into its ids, as `encode` does, and tell where in the text each stands."""
@@ -156,17 +155,22 @@ def train_tokenizer(
     )
     tokenizer.normalizer = _normalizer(lowercase)
     words = pre_tokenizers.Split(Regex(WORD_OR_MARK), behavior="removed", invert=True)
+    wanted: dict[str, Any] = {
+        "vocab_size": vocabulary_size, "min_frequency": min_frequency, "special_tokens": [PAD_TOKEN, UNK_TOKEN],
+        "show_progress": False,
+    }  # fmt: skip
     trainer: trainers.Trainer
     if kind == "word":
         tokenizer.pre_tokenizer = words
-        trainer = _word_trainer(vocabulary_size, min_frequency)
+        trainer = trainers.WordLevelTrainer(**wanted)
     else:
+        assert vocabulary_size >= BYTES + 2, "the settings see to it"
         # The prefix space marks where a word begins; each word is its own unit, so merges never cross words.
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [words, pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)]
         )
         tokenizer.decoder = decoders.ByteLevel()
-        trainer = _bpe_trainer(vocabulary_size, min_frequency)
+        trainer = trainers.BpeTrainer(**wanted, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(texts, trainer, length=len(texts))
     least = 2 if kind == "word" else 2 + BYTES
     if tokenizer.get_vocab_size() <= least and (kind == "word" or vocabulary_size > least):
@@ -184,23 +188,3 @@ def _normalizer(lowercase: bool) -> normalizers.Normalizer:
         normalizers.NFC(),
     ]
     return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
-
-
-def _word_trainer(vocabulary_size: int, min_frequency: int) -> trainers.WordLevelTrainer:
-    return trainers.WordLevelTrainer(
-        vocab_size=vocabulary_size,
-        min_frequency=min_frequency,
-        special_tokens=[PAD_TOKEN, UNK_TOKEN],
-        show_progress=False,
-    )
-
-
-def _bpe_trainer(vocabulary_size: int, min_frequency: int) -> trainers.BpeTrainer:
-    assert vocabulary_size >= BYTES + 2, "the settings see to it"
-    return trainers.BpeTrainer(
-        vocab_size=vocabulary_size,
-        min_frequency=min_frequency,
-        special_tokens=[PAD_TOKEN, UNK_TOKEN],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )

@@ -131,6 +131,7 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
     from sentiment.training.replicas import train_on_devices
     from sentiment.training.result import CHECKPOINTS, LONGER_FILE, Reporters, describe_outcome
     from sentiment.training.resume import forget_attempts
+    from sentiment.training.start import Beginning
 
     settings = run.settings
     with open_recorder(run) as recorder:
@@ -161,9 +162,8 @@ def train(run: RunContext, trial: RunningTrial | None) -> dict[str, float]:
             if trial is not None:
                 trial.depends_on(code=words.facts.code)
         corpus = corpus if answered is None else answered.add_to(corpus)  # after the words, which read each review once
-        result = train_on_devices(
-            settings, corpus, run.output_dir, reporter, start, origin, weights, may_train_on=recorder.trains_on
-        )
+        beginning = Beginning(start, origin, weights, may_train_on=recorder.trains_on)
+        result = train_on_devices(settings, corpus, run.output_dir, reporter, beginning)
         recorder.finished(result)
     # From here on the selected checkpoint is that of the record.
     (run.output_dir / CHECKPOINTS / LONGER_FILE).unlink(missing_ok=True)

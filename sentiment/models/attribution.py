@@ -31,6 +31,9 @@ TOLERANCE = 0.05
 SMALL_BASELINE = 0.2
 """Part of the change of the margin (or of 1, if that is more) from which the margin without a known word is told."""
 
+STEPS = 32
+"""Points of the path from the baseline to the text."""
+
 MOST_STEPS = 256
 
 STEPS_AT_ONCE = 32
@@ -106,9 +109,7 @@ class _Shares(NamedTuple):
         return _is_complete(self.delta, self.margin - self.baseline)
 
 
-def attribute(
-    predictor: Predictor, texts: Sequence[str], *, steps: int = 32, target: int | None = None
-) -> list[Attribution]:
+def attribute(predictor: Predictor, texts: Sequence[str], *, target: int | None = None) -> list[Attribution]:
     """Return the share of every word in the prediction of each text.
 
     The baseline is the unknown word at every position: positions and length stay. Its vector starts at zero, and is
@@ -117,26 +118,24 @@ def attribute(
     Padding never stands where a word stands, and from all zeros, positions too, the integral converged several times
     more slowly (Transformers on IMDB).
 
-    The path from the baseline has `steps` points. Where the shares do not add up to the change of the margin
+    The path from the baseline has `STEPS` points. Where the shares do not add up to the change of the margin
     (`TOLERANCE`), it is walked again with twice as many, up to `MOST_STEPS`. `target` is the index of the class to
     explain; None: the predicted class of each text.
 
     Raises:
         SentimentError: A network that this cannot explain.
-        ValueError: A class that does not exist, or less than one step.
+        ValueError: A class that does not exist.
     """
     check_texts(texts)
     classes = len(predictor.class_names)
     if target is not None and not 0 <= target < classes:
         raise ValueError(f"target must be one of the class indices 0 to {classes - 1}, not {target}")
-    if steps < 1:
-        raise ValueError(f"steps must be 1 or more, not {steps}; 32 is a good start")
     if hindrance := find_hindrance(predictor, texts):
         raise SentimentError(
             f"{type(predictor.network).__name__} cannot be explained: {hindrance}.",
             "give it these methods, and a forward made of them, as in sentiment/models/recurrent.py",
         )
-    return [_attribute_text(predictor, text, steps, target) for text in texts]
+    return [_attribute_text(predictor, text, target) for text in texts]
 
 
 def find_hindrance(predictor: Predictor, texts: Sequence[str]) -> str | None:
@@ -180,14 +179,14 @@ def attend(predictor: Predictor, text: str) -> Attention:
     return Attention(tuple(predictor.tokenizer.tokens(tokens[0].cpu().numpy())), stacked)
 
 
-def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | None) -> Attribution:
+def _attribute_text(predictor: Predictor, text: str, target: int | None) -> Attribution:
     aligned = predictor.tokenizer.align(text)
     kept = predictor.cut.cut_ids(np.arange(len(aligned.ids)))
     network, tokens = predictor.network, _encode(predictor, aligned)  # (1, T)
     with torch.inference_mode():
         probabilities = network(tokens, torch.ones_like(tokens, dtype=torch.bool)).float().softmax(dim=-1)[0]  # (K,)
     chosen = int(probabilities.argmax()) if target is None else target
-    shares = _share(network, tokens, chosen, steps)
+    shares = _share(network, tokens, chosen)
     spans, scores = _gather_words(aligned, kept, shares.tokens)
     return Attribution(
         text=text,
@@ -202,10 +201,11 @@ def _attribute_text(predictor: Predictor, text: str, steps: int, target: int | N
     )
 
 
-def _share(network: nn.Module, tokens: Tensor, target: int, steps: int) -> _Shares:
+def _share(network: nn.Module, tokens: Tensor, target: int) -> _Shares:
     if isinstance(network, NgramClassifier):
         return _share_weights(network, tokens, target)
     assert isinstance(network, Divisible), "what has no such methods is refused before"
+    steps = STEPS
     best = _integrate(network, tokens, target, steps)
     while not best.is_complete and 2 * steps <= MOST_STEPS:
         steps *= 2  # more points need not be nearer where the path crosses a sharp edge: the best walk counts

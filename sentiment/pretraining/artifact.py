@@ -22,7 +22,7 @@ import safetensors.torch
 from torch import Tensor
 
 from sentiment.atomic import write_bytes
-from sentiment.data.cache import DamagedError, read_or_build
+from sentiment.data.cache import DamagedError, Tell, read_or_build
 from sentiment.errors import ModelFileError, explaining
 from sentiment.format import format_duration
 from sentiment.json_file import read_dataclass, write_json
@@ -62,7 +62,7 @@ class Words:
     unlabelled: npt.NDArray[np.uint64] | None = None
 
 
-def open_words(folder: Path, make: Callable[[], None], tell: Callable[[str], None]) -> Words:
+def open_words(folder: Path, make: Callable[[], None], tell: Tell) -> Words:
     """Read learned words, or have them made first, by one process at a time.
 
     Args:

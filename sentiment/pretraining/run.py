@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from sentiment.config.option import find_option
 from sentiment.config.run_context import RunContext
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_source, build_unlabelled
+from sentiment.data.cache import Tell
 from sentiment.data.corpus import NONE_LEFT, Corpus, EncodedSplit, digest, fingerprint_unlabelled
 from sentiment.errors import DataError, NonFiniteLossError, RunPaused, RunPruned
 from sentiment.format import format_duration
@@ -59,7 +59,7 @@ CODE_FILE = "code.txt"
 """In the folder of words that are being learned: the code of each attempt that the next one goes on from."""
 
 
-def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str], None]) -> Words:
+def find_words(run: RunContext, corpus: Corpus, code: str, tell: Tell) -> Words:
     """Return the words that a run starts from; whoever needs them first learns them, others wait for it.
 
     Args:
@@ -96,9 +96,7 @@ def find_words(run: RunContext, corpus: Corpus, code: str, tell: Callable[[str],
     return words if unlabelled is None else replace(words, unlabelled=unlabelled.hashes)
 
 
-def place_words(
-    settings: Settings, corpus: Corpus, tell: Callable[[str], None]
-) -> tuple[Settings, str, Path, EncodedSplit | None]:
+def place_words(settings: Settings, corpus: Corpus, tell: Tell) -> tuple[Settings, str, Path, EncodedSplit | None]:
     """Return the plan that a run's words are learned by, the fingerprint of their texts, and the folder named by both.
 
     The last one are the unlabelled reviews among the texts; None: there are none. Those that have the tokens of a test
@@ -151,7 +149,7 @@ def learn_words(
     folder: Path,
     texts: str,
     code: str,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> None:
     """Train, record and keep the words of a plan.
 
@@ -264,7 +262,7 @@ def _name(plan: Settings) -> str:
 class WordsProgress(Reporter):
     """Tells how far it is; its validations are none of the run."""
 
-    def __init__(self, tell: Callable[[str], None], max_epochs: int) -> None:
+    def __init__(self, tell: Tell, max_epochs: int) -> None:
         self._tell, self._max_epochs = tell, max_epochs
         self._told = -math.inf
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -212,13 +211,11 @@ class StepProfiler(Profiler):
             (event for event in averages if event.key.startswith("aten::")),
             key=lambda event: -(event.self_device_time_total if on_gpu else event.self_cpu_time_total),
         )
-        lines = [
-            "",
-            "part         time      share",
-            *self._write_parts(),
-            "",
-            f"{'operator':<42}time      calls  memory",
-        ]
+        total = sum(self.seconds.values()) or 1.0
+        lines = ["", "part         time      share"]
+        for part, seconds in self.seconds.items():
+            lines.append(f"{part:<13}{format_duration(seconds):<10}{format_percent(seconds / total)}")
+        lines += ["", f"{'operator':<42}time      calls  memory"]
         for event in heaviest[:SHOWN_OPERATORS]:
             micros = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             memory = event.self_device_memory_usage if on_gpu else event.self_cpu_memory_usage
@@ -227,13 +224,6 @@ class StepProfiler(Profiler):
         return "\n".join(
             [*lines, "", f"{trace} opens in https://ui.perfetto.dev; operators.txt beside it has the whole table."]
         )
-
-    def _write_parts(self) -> Sequence[str]:
-        total = sum(self.seconds.values()) or 1.0
-        return [
-            f"{part:<13}{format_duration(seconds):<10}{format_percent(seconds / total)}"
-            for part, seconds in self.seconds.items()
-        ]
 
 
 def _find_part(action_name: str) -> str | None:

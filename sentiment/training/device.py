@@ -43,11 +43,6 @@ def count_threads(trainer: TrainerSettings) -> int:
     return max(1, (trainer.threads or DEFAULT_THREADS) // trainer.devices)
 
 
-def choose_device(trainer: TrainerSettings) -> torch.device:
-    """Return the kind of device that a run takes."""
-    return find_device(trainer.accelerator)
-
-
 def find_device(kind: str) -> torch.device:
     """Return the device of a kind: `gpu` is any that torch finds, and `auto` a CUDA GPU; else it is the CPU.
 
@@ -68,7 +63,7 @@ def name_device(settings: Settings) -> str:
     trainer = settings.trainer
     if find_option(settings.model).fitter:
         return name_cpu(count_threads(trainer))
-    device = choose_device(trainer)
+    device = find_device(trainer.accelerator)
     if trainer.accelerator == "gpu" and device.type == "cpu":
         raise DeviceError(
             "trainer.accelerator=gpu, but torch finds no GPU.",

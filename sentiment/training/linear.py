@@ -80,7 +80,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
     classes = len(corpus.class_names)
     with memory_errors("lower model.max_n or data.train_limit, or raise model.min_frequency"):
         network = fit_ngram_classifier(corpus, settings)
-        metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"), "val/loss")
+        metrics, _ = evaluate(network, corpus.validation, SplitMetrics(classes, "val/"))
         parameters = count_parameters(network)
         seconds = time.perf_counter() - started
         log.info("ngram: %s parameters, fitted in %.1f s", f"{parameters:,}", seconds)
@@ -89,7 +89,7 @@ def train_and_test_linear(settings: Settings, corpus: Corpus, output_dir: Path, 
         require_defined(metrics, settings.selection)
         test = None
         if settings.trainer.test:
-            tested, test = evaluate(network, corpus.test, SplitMetrics(classes, "test/", calibration=True), "test/loss")
+            tested, test = evaluate(network, corpus.test, SplitMetrics(classes, "test/", calibration=True))
             reporter.tested(tested, step=1, epoch=EPOCH)
             metrics = {**metrics, **tested}
         latency_ms = measure_latency_ms(
@@ -200,7 +200,7 @@ def _calibrate(
 
 @torch.inference_mode()
 def evaluate(
-    network: NgramClassifier, split: EncodedSplit, metrics: SplitMetrics, loss_name: str
+    network: NgramClassifier, split: EncodedSplit, metrics: SplitMetrics
 ) -> tuple[dict[str, float], TestPredictions]:
     """Evaluate on the whole reviews of a split.
 
@@ -212,9 +212,8 @@ def evaluate(
         batch = collate([Item(split[row], int(split.labels[row]), row) for row in batch_rows])
         logits[batch.rows] = network(batch.tokens, batch.mask)
     labels, probabilities = torch.tensor(split.labels), logits.softmax(dim=1)  # a copy: the cache is read-only
-    metrics.update(probabilities, labels)
-    named = {loss_name: F.cross_entropy(logits, labels), **metrics.compute()}
-    values = {name: float(named[name]) for name in sorted(named)}
+    metrics.update(probabilities, labels, F.cross_entropy(logits, labels))
+    values = {name: float(value) for name, value in sorted(metrics.compute().items())}
     return values, TestPredictions(labels=split.labels, probabilities=probabilities.numpy())
 
 

@@ -155,9 +155,8 @@ def check_metrics(settings: Settings, corpus: Corpus) -> None:
         UndefinedObjectiveError: With every such objective.
     """
     faults = []
-    for prefix, split in (("val/", corpus.validation), ("test/", corpus.test if settings.trainer.test else None)):
-        if split is None:
-            continue
+    measured = [("val/", corpus.validation), *([("test/", corpus.test)] if settings.trainer.test else [])]
+    for prefix, split in measured:
         absent, undefined = find_gaps(np.bincount(split.labels, minlength=len(corpus.class_names)), corpus.class_names)
         reason = f"no review is of the class {join_names(absent)}"
         for metric in (f"{prefix}{name}" for name in undefined):

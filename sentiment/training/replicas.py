@@ -31,19 +31,19 @@ from multiprocessing.connection import Client, Connection, answer_challenge, del
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.schema import Settings, TrainerSettings
 from sentiment.data.corpus import Corpus
 from sentiment.errors import ConfigError, Fault, RunStopped, SentimentError
-from sentiment.models.bundle import Predictor
 from sentiment.private import join_store
 from sentiment.scratch import Scratch
 from sentiment.training.device import DEFAULT_THREADS
 from sentiment.training.metrics import check_metrics
 from sentiment.training.result import Reporter, RunResult
 from sentiment.training.run import plan_network, train_and_test, train_replica
+from sentiment.training.start import FRESH, Beginning
 
 KEY = "SENTIMENT_REPLICAS_KEY"
 """Environment variable with the secret by which the processes of a run know one another."""
@@ -67,15 +67,7 @@ class ReplicaTraceback(Exception):  # noqa: N818 - no error, but where one was
 
 
 def train_on_devices(
-    settings: Settings,
-    corpus: Corpus,
-    output_dir: Path,
-    reporter: Reporter,
-    start: Predictor | None = None,
-    origin: Path | None = None,
-    words: Mapping[str, Tensor] | None = None,
-    *,
-    may_train_on: bool = True,
+    settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter, beginning: Beginning = FRESH
 ) -> RunResult:
     """Train and test one model on as many devices as the settings say; on one, in this process.
 
@@ -88,7 +80,7 @@ def train_on_devices(
     """
     trainer = settings.trainer
     if trainer.replicas == 1:
-        return train_and_test(settings, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
+        return train_and_test(settings, corpus, output_dir, reporter, beginning)
     check_metrics(settings, corpus)
     splits = corpus.train, corpus.validation, *([corpus.test] if trainer.test else [])
     least = min(map(len, splits))
@@ -97,8 +89,7 @@ def train_on_devices(
         raise ConfigError([Fault("trainer.devices", problem, "take fewer devices, or more reviews")])
     _require_shareable(trainer, plan_network(settings, corpus))
     level = logging.getLogger().getEffectiveLevel()
-    given = settings.model_dump_json(), corpus, output_dir.resolve(), start, origin, words, may_train_on, level
-    work = pickle.dumps(given)
+    work = pickle.dumps((settings.model_dump_json(), corpus, output_dir.resolve(), beginning, level))
     with started(trainer) as (connections, processes):
         return attend(connections, processes, work, reporter)
 
@@ -351,7 +342,7 @@ def serve(address: str | list[Any], first: int) -> None:
     connection = Client(place, authkey=bytes.fromhex(os.environ[KEY]))
     connection.send(number)
     line = Line(connection)
-    settings, corpus, output_dir, start, origin, words, may_train_on, level = line.receive()
+    settings, corpus, output_dir, beginning, level = line.receive()
     logging.getLogger().handlers = [QueueHandler(line)] if number == 0 else [logging.NullHandler()]  # type: ignore[arg-type]
     logging.getLogger().setLevel(level)
     if number:
@@ -359,7 +350,7 @@ def serve(address: str | list[Any], first: int) -> None:
     reporter = DistantReporter(line, number)
     try:
         given = Settings.model_validate_json(settings)
-        result = train_replica(given, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
+        result = train_replica(given, corpus, output_dir, reporter, beginning)
         line.tell("ended", result)
     except RunStopped as stopped:
         line.tell("ended", stopped)

@@ -25,6 +25,7 @@ from sentiment.atomic import replacing
 from sentiment.errors import ModelFileError, first_line
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, LONGER_FILE, Reporter
+from sentiment.training.start import FRESH, Beginning
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,9 @@ class LastCheckpoint(pl.Callback):
         started_from: Hashes of the weights at the start and of the teachers' answers; empty: fresh ones, and
             no teachers. A file of a run of others is not taken up: its tokens may be others, too.
         tokenizer_json: The run's tokenizer: another release of its library may give the same words other ids.
-        origin: Folder of the checkpoints of another run, from which this one goes on where it has none of its own: at
-            other settings of the optimizer, and of nothing else.
-        may_train_on: False: the run's record does not say that it trains on, so no file of a shorter run is taken up,
-            nor one of this run that did.
+        beginning: Its origin, from whose checkpoint the run goes on where it has none of its own; and whether it may
+            train on. Where not, the run's record does not say that it trains on, so no file of a shorter run is taken
+            up, nor one of this run that did.
         validates_within: Whether an epoch is validated before its end too, and the run may lose its patience there.
     """
 
@@ -82,17 +82,16 @@ class LastCheckpoint(pl.Callback):
         enabled: bool,
         started_from: str = "",
         tokenizer_json: str = "",
-        origin: Path | None = None,
-        may_train_on: bool = True,
+        beginning: Beginning = FRESH,
         validates_within: bool = False,
     ) -> None:
         self.folder, self.file = folder, folder / LAST_FILE
         self._identities = identify(max_epochs)
         self.identity = {"run": self._identities.run[0], "folder": str(folder.resolve())}
-        self._origin, self._started_from = origin, started_from
+        self._beginning, self._started_from = beginning, started_from
         self._tokenizer = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         self._max_epochs, self._identify = max_epochs, identify
-        self.enabled, self._may_train_on, self._validates_within = enabled, may_train_on, validates_within
+        self.enabled, self._validates_within = enabled, validates_within
         self._reporter = reporter
         self._started = time.monotonic()
         self._taken_up: dict[str, Any] | None = None
@@ -111,8 +110,8 @@ class LastCheckpoint(pl.Callback):
         The selected checkpoint is put back as it was at that time: the run may have been interrupted between the
         selection of a newer one and the end of its epoch. Several replicas may do so at once: all write the same.
         """
-        if self._origin is not None and not self._is_own():
-            self._copy(self._origin)
+        if self._beginning.origin is not None and not self._is_own():
+            self._copy(self._beginning.origin / CHECKPOINTS / LAST_FILE)
         if not self.enabled or not self.file.exists():
             return None
         try:
@@ -123,23 +122,10 @@ class LastCheckpoint(pl.Callback):
         except DAMAGE as error:
             log.warning("%s is damaged (%s); the run starts anew.", self.file, first_line(error)[:200])
             return None
-        trains_on = self._trains_on(part)
-        if identity["run"] not in self._identities.run and not trains_on:
-            log.warning("%s is of other settings or data; the run starts anew.", self.file)
+        if hindrance := self._find_hindrance(part):
+            log.warning("%s %s; the run starts anew.", self.file, hindrance)
             return None
-        if self._is_unrecorded(part):
-            log.warning("%s trained on after fewer epochs, which its record does not say; it starts anew.", self.file)
-            return None
-        if part.get("started_from", self._started_from) != self._started_from:
-            log.warning(
-                "%s is of a run of other weights at the start or other answers of teachers; the run starts anew.",
-                self.file,
-            )
-            return None
-        if part.get("tokenizer", self._tokenizer) != self._tokenizer:  # files of earlier versions lack it
-            log.warning("%s is of a run whose words have other ids; the run starts anew.", self.file)
-            return None
-        if trains_on:
+        if trains_on := self._trains_on(part):
             log.info(
                 "Trains on after epoch %d of %d. The learning rate is that of a schedule over %d epochs: it may jump.",
                 *(epoch, part["max_epochs"], self._max_epochs),
@@ -165,14 +151,22 @@ class LastCheckpoint(pl.Callback):
             _save(read_checkpoint(self.file)[KEY]["best"], self.folder / BEST_FILE)
             self._longer.unlink(missing_ok=True)
 
+    def _find_hindrance(self, part: Mapping[str, Any]) -> str | None:
+        """Return why the run cannot go on from our part of a checkpoint; None: it can."""
+        if part["identity"]["run"] not in self._identities.run and not self._trains_on(part):
+            return "is of other settings or data"
+        if part.get(TRAINED_ON) and not self._beginning.may_train_on:  # its record would be that of a run in one piece
+            return "trained on after fewer epochs, which its record does not say"
+        if part.get("started_from", self._started_from) != self._started_from:
+            return "is of a run of other weights at the start or other answers of teachers"
+        if part.get("tokenizer", self._tokenizer) != self._tokenizer:  # files of earlier versions lack it
+            return "is of a run whose words have other ids"
+        return None
+
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
-        if not self.file.exists():
-            return False
         try:
-            part = read_checkpoint(self.file)[KEY]
-            is_of_run = part["identity"]["run"] in self._identities.run and not self._is_unrecorded(part)
-            return is_of_run or self._trains_on(part)
+            return self.file.exists() and self._find_hindrance(read_checkpoint(self.file)[KEY]) is None
         except DAMAGE:
             return False
 
@@ -180,11 +174,7 @@ class LastCheckpoint(pl.Callback):
         """Return whether our part of a checkpoint is of the same run with fewer epochs, and may be taken up."""
         shorter = part.get("max_epochs", self._max_epochs)
         is_shorter = shorter < self._max_epochs and part["identity"]["run"] in self._identify(shorter).run
-        return bool(is_shorter and self._may_train_on and self.enabled)
-
-    def _is_unrecorded(self, part: Mapping[str, Any]) -> bool:
-        """Return whether a checkpoint is of a run that trained on, while the record would be that of one in a piece."""
-        return bool(part.get(TRAINED_ON) and not self._may_train_on)
+        return bool(is_shorter and self._beginning.may_train_on and self.enabled)
 
     def _make_own(self, checkpoint: dict[str, Any], *, ended_early: bool) -> None:
         """Make another run's checkpoint one of this run: all of it, or a later attempt errs.
@@ -207,11 +197,11 @@ class LastCheckpoint(pl.Callback):
         Raises:
             ModelFileError: It is not there, is damaged, or of a run that differs in more than the optimizer.
         """
-        checkpoint = read_checkpoint(origin / LAST_FILE)
+        checkpoint = read_checkpoint(origin)
         part = checkpoint.get(KEY, {})
         if part.get("training") not in self._identities.training:
             raise ModelFileError(
-                f"{origin / LAST_FILE} is of a run that differs in more than the optimizer.",
+                f"{origin} is of a run that differs in more than the optimizer.",
                 "change optimizer settings alone: hydra.sweeper.pruner.keys=[optimizer]",
             )
         folder = part["identity"]["folder"]  # the paths of its callbacks lie there
@@ -280,7 +270,8 @@ class LastCheckpoint(pl.Callback):
             "started_from": self._started_from,
             "tokenizer": self._tokenizer,
             "max_epochs": self._max_epochs,
-            TRAINED_ON: self._taken_up is not None and self._may_train_on,  # a file of an earlier version has no mark
+            # A file of an earlier version has no mark.
+            TRAINED_ON: self._taken_up is not None and self._beginning.may_train_on,
             "seconds": self.seconds,
             "should_stop": trainer.should_stop,
             # Python's and numpy's global numbers have no part in training.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import Tensor, nn
+from torch import nn
 
 from sentiment.config.identity import HASH_FORMS, identify
 from sentiment.config.objective import find_direction
@@ -33,7 +33,7 @@ from sentiment.models.bundle import Predictor, save_bundle
 from sentiment.models.checkpoint import read_checkpoint
 from sentiment.process import describe_load
 from sentiment.training.debugging import StepProfiler, list_callbacks
-from sentiment.training.device import choose_device, count_threads, measure_latency_ms, name_device
+from sentiment.training.device import count_threads, find_device, measure_latency_ms, name_device
 from sentiment.training.lightning_setup import (
     OwnRandomNumbers,
     ProgressBar,
@@ -49,21 +49,13 @@ from sentiment.training.naive_bayes import learn_ratios
 from sentiment.training.probe import list_probe, require_same_answers
 from sentiment.training.result import BEST_FILE, CHECKPOINTS, Reporter, RunResult
 from sentiment.training.resume import Identity, LastCheckpoint, forget_attempts
-from sentiment.training.start import hash_model, hash_weights, take_weights, take_words
+from sentiment.training.start import FRESH, Beginning, hash_model, hash_weights, take_weights, take_words
 
 log = logging.getLogger(__name__)
 
 
 def train_and_test(
-    settings: Settings,
-    corpus: Corpus,
-    output_dir: Path,
-    reporter: Reporter,
-    start: Predictor | None = None,
-    origin: Path | None = None,
-    words: Mapping[str, Tensor] | None = None,
-    *,
-    may_train_on: bool = True,
+    settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter, beginning: Beginning = FRESH
 ) -> RunResult:
     """Train one model; an interrupted run of the same settings and folder goes on after its last whole epoch.
 
@@ -75,10 +67,7 @@ def train_and_test(
         corpus: Tokenized reviews; a run reads nothing else.
         output_dir: Folder for the checkpoint and the model bundle.
         reporter: Takes the metrics while the run goes on; what it raises ends the run.
-        start: Trained model whose weights a network starts from; the corpus is by its tokenizer.
-        origin: Folder of a run from whose last checkpoint this one goes on at other settings of the optimizer.
-        words: Weights of a part of the network, which has learned words before.
-        may_train_on: Whether it may go on from what trained with fewer epochs; see `LastCheckpoint`.
+        beginning: What it begins with, and may go on from.
 
     Raises:
         DeviceError: The device asked for is not there.
@@ -95,21 +84,13 @@ def train_and_test(
     if fitter is not None:
         torch.set_num_threads(count_threads(settings.trainer))
         return cast(RunResult, resolve_name(fitter)(settings, corpus, output_dir, reporter))
-    result = train_replica(settings, corpus, output_dir, reporter, start, origin, words, may_train_on=may_train_on)
+    result = train_replica(settings, corpus, output_dir, reporter, beginning)
     assert result is not None, "the only replica is the first"
     return result
 
 
 def train_replica(
-    settings: Settings,
-    corpus: Corpus,
-    output_dir: Path,
-    reporter: Reporter,
-    start: Predictor | None,
-    origin: Path | None,
-    words: Mapping[str, Tensor] | None,
-    *,
-    may_train_on: bool,
+    settings: Settings, corpus: Corpus, output_dir: Path, reporter: Reporter, beginning: Beginning
 ) -> RunResult | None:
     """Train and test in one of the processes of a run; only the first one has the result and writes files.
 
@@ -121,12 +102,12 @@ def train_replica(
     with lightning_setup():
         data, module = build_data(settings, corpus), build_module(settings, corpus)
         learn_ratios(module.network, data.list_training(), len(corpus.class_names))
-        started_from = take_start(module.network, settings, corpus, start, words)
+        started_from = take_start(module.network, settings, corpus, beginning)
         reporting = build_reporting(settings, reporter)
-        last = _build_last(settings, corpus, folder, reporter, started_from, origin, may_train_on=may_train_on)
+        last = _build_last(settings, corpus, folder, reporter, started_from, beginning)
         callbacks = [*list_callbacks(settings.trainer.debug), reporting, build_selection(settings, folder), last]
-        trainer = build_trainer(settings, output_dir, callbacks, profiler=_build_profiler(settings, output_dir))
-        _require_savable(settings, corpus, module.network, output_dir, start, trainer.strategy.root_device)
+        trainer = build_trainer(settings, output_dir, callbacks)
+        _require_savable(settings, corpus, module.network, output_dir, trainer.strategy.root_device)
         parameters = count_parameters(module.network)
         where = "; ".join(filter(None, [device, describe_load()]))
         log.info("%s: %s parameters, on %s", settings.model.name, f"{parameters:,}", where)
@@ -143,7 +124,7 @@ def train_replica(
         check = partial(require_same_answers, module.network, asked_on, probe) if probe else None
         with _forgetting_refused(output_dir, trainer):
             bundle = save_run_bundle(
-                output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), start, check
+                output_dir / "model", settings, corpus, module.network, Cut.of(settings.data), beginning.start, check
             )
         return RunResult(
             metrics={**reporting.best, **read_metrics(trainer, "test/"), "time/latency_ms": latency_ms},
@@ -154,12 +135,7 @@ def train_replica(
 
 
 def _require_savable(
-    settings: Settings,
-    corpus: Corpus,
-    network: nn.Module,
-    output_dir: Path,
-    start: Predictor | None,
-    device: torch.device,
+    settings: Settings, corpus: Corpus, network: nn.Module, output_dir: Path, device: torch.device
 ) -> None:
     """Say before a run trains what no bundle can hold of a network of one's own.
 
@@ -170,36 +146,23 @@ def _require_savable(
     if not probe:
         return
     with TemporaryDirectory(dir=output_dir, prefix=".") as trial, isolate_rng(include_cuda=False):
-        folder = save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data), start)
+        folder = save_run_bundle(Path(trial) / "model", settings, corpus, network, Cut.of(settings.data))
         copy = Predictor.load(folder).network
         torch.rand(1)  # so that the other one draws other numbers while it is built
         require_same_answers(copy, device, probe, Predictor.load(folder))
 
 
 def _build_last(
-    settings: Settings,
-    corpus: Corpus,
-    folder: Path,
-    reporter: Reporter,
-    started_from: str,
-    origin: Path | None,
-    *,
-    may_train_on: bool,
+    settings: Settings, corpus: Corpus, folder: Path, reporter: Reporter, started_from: str, beginning: Beginning
 ) -> LastCheckpoint:
     """Build the callback that writes the last checkpoint, which a run of other weights or teachers never takes up."""
     taught_by = "" if corpus.lessons is None else corpus.lessons.fingerprint
     return LastCheckpoint(
         folder, settings.trainer.max_epochs, partial(_identify, settings, corpus.fingerprint), reporter,
         enabled=bool(settings.trainer.resume), started_from=" ".join(filter(None, [started_from, taught_by])),
-        tokenizer_json=corpus.tokenizer.to_json(), origin=None if origin is None else origin / CHECKPOINTS,
-        may_train_on=may_train_on, validates_within=settings.trainer.validations_per_epoch > 1,
+        tokenizer_json=corpus.tokenizer.to_json(), beginning=beginning,
+        validates_within=settings.trainer.validations_per_epoch > 1,
     )  # fmt: skip
-
-
-def _build_profiler(settings: Settings, output_dir: Path) -> StepProfiler | None:
-    if settings.trainer.debug != "profile":
-        return None
-    return StepProfiler(output_dir / "profile", choose_device(settings.trainer))
 
 
 def _measure_latency(settings: Settings, corpus: Corpus, network: nn.Module, trainer: pl.Trainer) -> float:
@@ -214,14 +177,13 @@ def _measure_latency(settings: Settings, corpus: Corpus, network: nn.Module, tra
     )
 
 
-def take_start(
-    network: nn.Module, settings: Settings, corpus: Corpus, start: Predictor | None, words: Mapping[str, Tensor] | None
-) -> str:
+def take_start(network: nn.Module, settings: Settings, corpus: Corpus, beginning: Beginning) -> str:
     """Let a fresh network start from a trained model or from learned words; return the hash of these, or of nothing.
 
     Raises:
         ModelFileError: They are of another form.
     """
+    start, words = beginning.start, beginning.words
     if start is not None:
         with torch.random.fork_rng(devices=[]):  # its fresh weights are nobody's
             planned = _build_network(settings, corpus, len(start.class_names))
@@ -386,16 +348,9 @@ def save_run_bundle(
     )
 
 
-def build_trainer(
-    settings: Settings,
-    output_dir: Path,
-    callbacks: list[pl.Callback],
-    *,
-    profiler: StepProfiler | None = None,
-    parts: int = 1,
-) -> pl.Trainer:
+def build_trainer(settings: Settings, output_dir: Path, callbacks: list[pl.Callback], *, parts: int = 1) -> pl.Trainer:
     """Build Lightning's trainer from our settings; logging is the reporter's task. `parts`: see `ReviewDataModule`."""
-    trainer = settings.trainer
+    trainer, device = settings.trainer, find_device(settings.trainer.accelerator)
     callbacks = [*callbacks, ValidationTimes(trainer.validations_per_epoch // parts), OwnRandomNumbers(settings.seed)]
     if trainer.patience is not None:
         stopping = EarlyStopping(
@@ -407,12 +362,12 @@ def build_trainer(
     if trainer.weight_averaging is not None:
         averaging = partial(move_average, decay=trainer.weight_averaging)
         # Lightning's own choice is where the network is before it moves: each step would copy all weights to the host.
-        callbacks = [*callbacks, WeightAveraging(device=choose_device(trainer), multi_avg_fn=averaging)]
+        callbacks = [*callbacks, WeightAveraging(device=device, multi_avg_fn=averaging)]
     show_bar = wants_progress_bar(trainer)
     if show_bar:
         callbacks = [*callbacks, ProgressBar()]
     return pl.Trainer(
-        accelerator=choose_device(trainer).type,  # its own auto would take any GPU
+        accelerator=device.type,  # its own auto would take any GPU
         devices=trainer.devices,
         num_nodes=trainer.nodes,
         strategy=_choose_strategy(settings),
@@ -425,7 +380,7 @@ def build_trainer(
         default_root_dir=output_dir,
         callbacks=callbacks,
         logger=False,
-        profiler=profiler,
+        profiler=StepProfiler(output_dir / "profile", device) if trainer.debug == "profile" else None,
         detect_anomaly=trainer.debug == "nans",
         enable_progress_bar=show_bar,
         enable_model_summary=False,

@@ -1,6 +1,7 @@
-"""Start from the weights of a trained model (``trainer.init_from``) or of one that has learned words (``pretrain``).
+"""Where a run begins: at a trained model, at words that were learned, at another run's checkpoint, or afresh.
 
-What fits is taken, what does not is refused.
+Of the weights of a trained model (``trainer.init_from``), or of one that has learned words (``pretrain``), what fits is
+taken, and what does not is refused.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +23,22 @@ from sentiment.models.bundle import Predictor
 from sentiment.models.ngram import NaiveBayesFeatures
 
 ABSENT = "not there"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run begins with, and may go on from."""
+
+    # Trained model whose weights the network starts from; the run's corpus is by its tokenizer. None: fresh weights.
+    start: Predictor | None = None
+    # Folder of a run from whose last checkpoint this one goes on at other settings of the optimizer; None: of none.
+    origin: Path | None = None
+    words: Mapping[str, torch.Tensor] | None = None  # weights of a part of the network, which has learned words before
+    # Whether the run may go on from what trained with fewer epochs; see `sentiment.training.resume.LastCheckpoint`.
+    may_train_on: bool = True
+
+
+FRESH = Beginning()
 
 
 def take_weights(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +21,14 @@ import torch
 
 from sentiment.config.schema import Settings
 from sentiment.data.build import build_corpus, build_unlabelled
-from sentiment.data.cache import Entry, open_entry
+from sentiment.data.cache import Entry, Tell, open_entry
 from sentiment.data.corpus import Corpus, EncodedSplit, Lessons, digest
 from sentiment.data.fingerprint import UNTOLD
 from sentiment.errors import DataError, ModelFileError
 from sentiment.format import format_count, format_percent
 from sentiment.models.bundle import Predictor, require_answers
 from sentiment.training.debugging import count_reviews
-from sentiment.training.device import choose_device, count_threads, memory_errors
+from sentiment.training.device import count_threads, find_device, memory_errors
 from sentiment.training.start import Known, find_known, hash_model
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Answered:
 
 
 def ask_teachers(
-    settings: Settings, corpus: Corpus, teachers: Mapping[str, Predictor], code: str, tell: Callable[[str], None]
+    settings: Settings, corpus: Corpus, teachers: Mapping[str, Predictor], code: str, tell: Tell
 ) -> Answered:
     """Let trained models answer the reviews without labels of a data set.
 
@@ -79,7 +79,7 @@ def ask_teachers(
         corpus: Its reviews with labels.
         teachers: Trained models by the names that they were given.
         code: Digest of the code that answers.
-        tell: Hears from time to time how far it is.
+        tell: See `Tell`.
 
     Raises:
         DataError: There are no reviews without labels, or none that does not also stand among the others.
@@ -92,7 +92,7 @@ def ask_teachers(
             f"data={settings.data.name} has no reviews without labels, which trainer.teachers answer; leave them out"
         )
     torch.set_num_threads(count_threads(settings.trainer))
-    device = choose_device(settings.trainer)
+    device = find_device(settings.trainer.accelerator)
     own = _Reviews(corpus, unlabelled)
     known = {corpus.tokenizer.to_json(): own}  # a tokenizer that several teachers have in common reads once
     asked = [_introduce(name, model, settings, known, tell) for name, model in teachers.items()]
@@ -143,9 +143,7 @@ class _Reviews:
         return np.concatenate([self.corpus.train.hashes, self.corpus.validation.hashes])
 
 
-def _introduce(
-    name: str, model: Predictor, settings: Settings, known: dict[str, _Reviews], tell: Callable[[str], None]
-) -> _Teacher:
+def _introduce(name: str, model: Predictor, settings: Settings, known: dict[str, _Reviews], tell: Tell) -> _Teacher:
     """Give a teacher the run's reviews by its tokenizer, of the known ones or read now."""
     tokenizer, [own, *_] = model.tokenizer.to_json(), known.values()
     if sorted(model.class_names) != sorted(own.corpus.class_names):
@@ -187,7 +185,7 @@ class _Teacher:
         code: str,
         cache_dir: Path,
         device: torch.device,
-        tell: Callable[[str], None],
+        tell: Tell,
     ) -> npt.NDArray[np.float32]:
         """Return the (count, K) probabilities of the first reviews, with the classes in the order of the run's."""
         model, reviews = self.model, self.reviews

@@ -161,7 +161,7 @@ def test_reviews_that_the_model_learned_from_one_and_all_are_no_measure(train, c
     predictor = Predictor.load(train())
     texts = ["fine film indeed", "dull plot indeed", "odd cast indeed", "warm end indeed"]
     labels = np.arange(4) % 2
-    reviews = LabelledReviews("a file", "file", texts, labels, np.arange(4))
+    reviews = LabelledReviews(texts, labels, np.arange(4), "a file", "file")
     predictor.learned = hash_reviews(predictor.tokenizer.encode(texts))
     with pytest.raises(DataError, match=r"a file: all of its 4 reviews stood in .*\n  -> .*--with-learned"):
         evaluate_reviews(predictor, reviews, "", explain=False)
@@ -180,7 +180,7 @@ def test_the_loss_is_the_run_s_where_a_class_has_no_probability_that_a_float32_c
     predictor = Predictor.load(train())
     predictor.network.head.weight.data *= 1e4
     texts, labels = ["fine film indeed", "dull plot indeed"], np.arange(2)
-    reviews = LabelledReviews("", "", texts, labels, labels)
+    reviews = LabelledReviews(texts, labels, labels, "", "")
     found = evaluate_reviews(predictor, reviews, "", explain=False, with_learned=True)
     metrics = SplitMetrics(2, "")
     for text, label in zip(predictor.tokenizer.encode(texts), labels, strict=True):

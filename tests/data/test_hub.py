@@ -14,7 +14,6 @@ from hub_server import HubServer, imdb_card, parquet_bytes, serve_hub
 
 from sentiment.config.home import PROJECT_DIR
 from sentiment.data.hub import HubSource, _ask_hub
-from sentiment.errors import DataError
 
 REVISION = "e" * 40
 SIZES = {"train": 40, "test": 20}
@@ -94,8 +93,6 @@ def test_the_fingerprint_is_of_the_commit_and_of_all_that_changes_what_is_read()
         {"test_split": None}, {"text_column": "b"}, {"label_map": {"neg": None}}, {"labels": ["pos", "neg"]},
     ]  # fmt: skip
     assert len({HubSource(**{**SETTINGS, **change}).fingerprint() for change in changes}) == len(changes)
-    with pytest.raises(DataError, match=r"data.revision=main is no commit"):
-        HubSource(**{**SETTINGS, "revision": "main"}).fingerprint()
 
 
 def test_a_data_set_that_the_hub_does_not_show_may_be_private_and_in_the_cache(monkeypatch: pytest.MonkeyPatch):

@@ -184,10 +184,6 @@ class TestLocal:
             ):
                 read()
 
-    def test_a_branch_is_no_revision(self):
-        with pytest.raises(DataError, match=r"data.revision=main is no commit"):
-            ImdbSource(None, REPOSITORY, "main").fingerprint()
-
     def test_the_real_reviews(self, real_imdb: Path):
         raw = local(real_imdb).load()
         for reviews in (raw.train, raw.test):

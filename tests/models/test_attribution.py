@@ -101,7 +101,7 @@ def test_a_linear_network_has_the_shares_that_one_can_work_out(make_settings, to
     network = predictor.network
     network.blocks = nn.ModuleList()
     text = "a fine dull film"
-    (shares,) = attribute(predictor, [text], target=1, steps=1)
+    (shares,) = attribute(predictor, [text], target=1)
     with torch.no_grad():
         table, weight = network.token_embedding.table.weight, network.head.weight
         direction = weight[1] - weight[[row for row in range(classes) if row != 1]].mean(dim=0)
@@ -226,5 +226,3 @@ def test_what_cannot_be_explained_is_said(make_settings, tokenizer):
         attend(predictor, "a")
     with pytest.raises(ValueError, match="0 to 1, not 2"):
         attribute(predictor, ["a"], target=2)
-    with pytest.raises(ValueError, match="steps must be 1"):
-        attribute(predictor, ["a"], steps=0)

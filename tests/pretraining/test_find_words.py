@@ -25,7 +25,7 @@ from sentiment.tracking.outbox import Outbox
 from sentiment.tracking.result_file import read_result_of
 from sentiment.training import run
 from sentiment.training.run import build_module, train_and_test
-from sentiment.training.start import take_words
+from sentiment.training.start import Beginning, take_words
 
 
 class PowerCut(Exception):  # noqa: N818 - whatever ends a process
@@ -125,7 +125,7 @@ def test_the_weights_reach_the_network_that_classifies(
     monkeypatch.setattr(run, "fit", look)
     for given in (words.weights, None):
         with pytest.raises(PowerCut):
-            train_and_test(settings, small_corpus, tmp_path, None, words=given)
+            train_and_test(settings, small_corpus, tmp_path, None, Beginning(words=given))
     started, fresh = states
     changed = {name for name in started if not torch.equal(started[name], fresh[name])}
     assert all(torch.equal(started[name], tensor) for name, tensor in words.weights.items())

@@ -24,6 +24,7 @@ from sentiment.models.bundle import Predictor
 from sentiment.training.module import TextClassificationModule
 from sentiment.training.resume import forget_attempts
 from sentiment.training.run import build_module, train_and_test
+from sentiment.training.start import Beginning
 
 DROPOUT = ("trainer.max_epochs=4", "model.dropout=0.2", "model.word_dropout=0.1", "optimizer.lr=0.005")
 
@@ -136,7 +137,7 @@ def origin(small_settings, small_corpus, recording_reporter, tmp_path):
 def test_a_copy_at_the_same_settings_ends_as_its_origin_does(origin, small_corpus, recording_reporter, tmp_path):
     settings, folder = origin
     copied, own = recording_reporter(), recording_reporter()
-    copy = train_and_test(settings, small_corpus, tmp_path / "copy", copied, origin=folder)
+    copy = train_and_test(settings, small_corpus, tmp_path / "copy", copied, Beginning(origin=folder))
     expected = train_and_test(settings, small_corpus, folder, own)
     assert copied.reports == own.reports
     assert copied.of_kind("validated")[0][1] == 2, "its first epoch is that of its origin"
@@ -148,10 +149,10 @@ def test_a_copy_with_a_checkpoint_of_fewer_epochs_trains_on_from_its_own(
 ):
     settings, folder = origin
     kept = settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"resume": "keep"})})
-    train_and_test(kept, small_corpus, tmp_path / "copy", recording_reporter(), origin=folder)
+    train_and_test(kept, small_corpus, tmp_path / "copy", recording_reporter(), Beginning(origin=folder))
     longer = kept.model_copy(update={"trainer": kept.trainer.model_copy(update={"max_epochs": 3})})
     reporter = recording_reporter()
-    train_and_test(longer, small_corpus, tmp_path / "copy", reporter, origin=folder)
+    train_and_test(longer, small_corpus, tmp_path / "copy", reporter, Beginning(origin=folder))
     assert reporter.of_kind("validated")[0][1] == 3, "two epochs are its own"
 
 
@@ -169,7 +170,7 @@ def test_a_copy_goes_on_from_its_origin_whatever_its_folder_held_before(
         train_and_test(other, small_corpus, tmp_path / "copy", recording_reporter())
     assert own.exists()
     reporter = recording_reporter()
-    train_and_test(settings, small_corpus, tmp_path / "copy", reporter, origin=folder)
+    train_and_test(settings, small_corpus, tmp_path / "copy", reporter, Beginning(origin=folder))
     assert reporter.of_kind("validated")[0][1] == 2, "its first epoch is that of its origin"
 
 
@@ -183,7 +184,7 @@ def test_a_copy_goes_on_with_the_optimizer_settings_that_are_its_own(
     )
     reporters = recording_reporter(), recording_reporter()
     for one, reporter in zip((settings, other), reporters, strict=True):
-        train_and_test(one, small_corpus, tmp_path / str(one.optimizer.lr), reporter, origin=folder)
+        train_and_test(one, small_corpus, tmp_path / str(one.optimizer.lr), reporter, Beginning(origin=folder))
     own, theirs = (
         [report[2]["train/lr"] for report in reporter.of_kind("trained")] for reporter in reversed(reporters)
     )
@@ -197,14 +198,14 @@ def test_a_copy_goes_on_with_the_optimizer_settings_that_are_its_own(
 def test_a_copy_of_another_network_is_refused(origin, small_settings, small_corpus, recording_reporter, tmp_path):
     other = small_settings("model=rnn", *DROPOUT, "trainer.max_epochs=2", "model.dropout=0.3")
     with pytest.raises(ModelFileError, match="differs in more than the optimizer"):
-        train_and_test(other, small_corpus, tmp_path / "copy", recording_reporter(), origin=origin[1])
+        train_and_test(other, small_corpus, tmp_path / "copy", recording_reporter(), Beginning(origin=origin[1]))
 
 
 def test_a_copy_of_nothing_is_refused(origin, small_corpus, recording_reporter, tmp_path):
     settings, folder = origin
     (folder / "checkpoints/last.ckpt").unlink()
     with pytest.raises(ModelFileError):
-        train_and_test(settings, small_corpus, tmp_path / "copy", recording_reporter(), origin=folder)
+        train_and_test(settings, small_corpus, tmp_path / "copy", recording_reporter(), Beginning(origin=folder))
 
 
 def test_a_finished_run_trains_on_as_one_that_was_longer_from_the_start(
@@ -481,7 +482,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_and_is_copied(
     part["identity"]["run"], part["training"] = run, training
     torch.save(checkpoint, file)
     copied, own = recording_reporter(), recording_reporter()
-    train_and_test(settings, small_corpus, tmp_path / "copy", copied, origin=folder)
+    train_and_test(settings, small_corpus, tmp_path / "copy", copied, Beginning(origin=folder))
     train_and_test(settings, small_corpus, folder, own)
     assert copied.of_kind("validated")[0][1] == own.of_kind("validated")[0][1] == 2
     assert "of other settings" not in caplog.text
@@ -501,10 +502,8 @@ def test_only_a_run_that_started_from_the_same_weights_goes_on(
         network = build_module(settings, small_corpus).network
         cut = Cut.of(settings.data)
         predictor = Predictor(network, small_corpus.tokenizer, small_corpus.class_names, cut)
-        return {
-            "corpus": small_corpus,
-            **({"start": predictor} if kind == "start" else {"words": network.state_dict()}),
-        }
+        beginning = Beginning(start=predictor) if kind == "start" else Beginning(words=network.state_dict())
+        return {"corpus": small_corpus, "beginning": beginning}
 
     with pytest.raises(PowerCut):
         train_and_test(settings, output_dir=tmp_path, reporter=stopping_reporter(2, PowerCut), **start_from(1))

@@ -25,7 +25,7 @@ from sentiment.training.metrics import SplitMetrics, UndefinedObjectiveError
 from sentiment.training.module import TextClassificationModule, learning_rate_factor
 from sentiment.training.result import Reporters
 from sentiment.training.run import train_and_test
-from sentiment.training.start import hash_model
+from sentiment.training.start import Beginning, hash_model
 from tests.models.own import (
     Buffering,
     Counting,
@@ -243,7 +243,7 @@ def test_each_step_is_told_with_its_own_learning_rate(small_settings, small_corp
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
 def test_lightning_and_an_average_of_weights_take_the_device_of_the_run(small_settings, tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(run, "choose_device", lambda trainer: torch.device(kind))
+    monkeypatch.setattr(run, "find_device", lambda accelerator: torch.device(kind))
     monkeypatch.setattr(run.pl, "Trainer", SimpleNamespace)
     settings = small_settings("model=rnn", "trainer.weight_averaging=0.9", "trainer.accelerator=auto")
     trainer = run.build_trainer(settings, tmp_path, [])
@@ -334,7 +334,7 @@ def test_a_start_of_other_classes_is_held_against_what_the_settings_make_for_its
     corpus = replace(small_corpus, class_names=("x", "y", "z"))
     network = run.build_module(settings, corpus).network
     following = torch.get_rng_state()
-    assert run.take_start(network, settings, corpus, start, None) == hash_model(start)
+    assert run.take_start(network, settings, corpus, Beginning(start)) == hash_model(start)
     assert torch.equal(torch.get_rng_state(), following)
     taken, state = start.network.state_dict(), network.state_dict()
     assert {key for key in state if not torch.equal(state[key], taken[key])} == {"head.weight", "head.bias"}

@@ -12,7 +12,7 @@ import numpy as np
 from sentiment.data.class_report import fold, write_label_map
 from sentiment.data.files.records import Table, name_class, suggest
 from sentiment.data.reviews import RawSplits, Reviews
-from sentiment.data.splits import TEST_STREAM, draw_stratified, held_out_count
+from sentiment.data.splits import TEST_STREAM, hold_out
 from sentiment.errors import DataError
 from sentiment.format import join_names, list_first
 
@@ -87,7 +87,7 @@ def make_splits(
     if test is not None:
         held_out = _join(test, index)
     else:
-        reviews, held_out = _carve(reviews, rules.test_fraction, rules.split_seed)
+        reviews, held_out = hold_out(reviews, rules.test_fraction, rules.split_seed, TEST_STREAM)
     notes = tuple(table.describe() for table in tables)
     return RawSplits(reviews, own_validation, held_out, names, skipped_rows=skipped, notes=notes)
 
@@ -142,13 +142,3 @@ def _join(tables: Sequence[Table], index: Mapping[str, int]) -> Reviews:
     pairs = [(table, position) for table in tables for position, label in enumerate(table.labels) if label in index]
     texts = [table.texts[position] for table, position in pairs]
     return Reviews(texts, np.array([index[table.labels[position]] for table, position in pairs], dtype=np.int64))
-
-
-def _carve(train: Reviews, fraction: float, seed: int) -> tuple[Reviews, Reviews]:
-    """Hold a stratified part of the training reviews out; return what stays and what is held out."""
-    held_out = draw_stratified(train.labels, held_out_count(len(train), fraction), seed, TEST_STREAM)
-    stays = np.setdiff1d(np.arange(len(train)), held_out)
-    kept, taken = (
-        Reviews([train.texts[index] for index in indices], train.labels[indices]) for indices in (stays, held_out)
-    )
-    return kept, taken

@@ -95,10 +95,10 @@ def read_file(
         kind = "lines" if label_path else find_format(path, options)
         if kind == "lines" and label_path is None:
             kind = _look_into(path, options) if options.label_column is not None else _require_texts(path, options)
+        dialect = None
         if kind == "csv":
             reading, dialect = read_delimited(path, options, prior)
-            return _complete(path, reading, kind, options), dialect
-        if kind == "json":
+        elif kind == "json":
             reading = _read_json(path, options)
         elif kind == "parquet":
             reading = Reading("Parquet", "row", _read_parquet(path, options))
@@ -107,7 +107,7 @@ def read_file(
             reading = Reading(f"fastText, {encoding}", "line", _read_fasttext(path, encoding))
         else:
             reading = _read_texts(path, options, label_path)
-        return _complete(path, reading, kind, options), None
+        return _complete(path, reading, kind, options), dialect
 
 
 def _complete(path: Path, reading: Reading, kind: FileFormat, options: ReadOptions) -> Reading:

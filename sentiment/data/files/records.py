@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from sentiment.errors import DataError
+from sentiment.nearest import nearest
 
 FileFormat = Literal["csv", "json", "parquet", "fasttext", "lines"]
 Quoting = Literal["double", "none"]
@@ -246,5 +246,5 @@ def find_columns(name: object, columns: list[str], options: ReadOptions) -> list
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``, e.g. NAME`` with the nearest known name, or nothing."""
-    nearest = difflib.get_close_matches(name, sorted(known), n=1)
-    return f", e.g. {nearest[0]}" if nearest else ""
+    guess = nearest(name, sorted(known))
+    return f", e.g. {guess}" if guess else ""

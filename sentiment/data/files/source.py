@@ -258,11 +258,9 @@ def find_files(key: str, path: Path) -> list[Path]:
         found = [path]
     elif path.is_dir():
         endings = (*ENDINGS, *PACKED)
-        found = [
-            file
-            for file in sorted(path.rglob("*"))
-            if file.is_file() and file.suffix.lower() in endings and not _is_hidden(file.relative_to(path))
-        ]
+        files = (file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in endings)
+        # Not those of a program's own, or in a folder of such: .ipynb_checkpoints.
+        found = [file for file in files if not any(part[0] == "." for part in file.relative_to(path).parts)]
         problem = "is a folder without files that can be read"
     else:
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # of an absolute pattern, too
@@ -284,11 +282,6 @@ def find_files(key: str, path: Path) -> list[Path]:
             "those of one, e.g. by a pattern, and give data.validation_path and data.test_path theirs"
         )
     return found
-
-
-def _is_hidden(path: Path) -> bool:
-    """Return whether a file, or a folder that it lies in, is of a program's own: ``.ipynb_checkpoints``."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _require_different(key: str, path: Path, files: list[Path]) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from sentiment.config.option import find_option
 from sentiment.data.splits import Part
-from sentiment.data.texts import HeldOut, LabelledReviews, read_split_texts, relocate_data
+from sentiment.data.texts import HeldOut, read_split_texts, relocate_data
 from sentiment.errors import SentimentError
 from sentiment.models.attribution import Attribution, attend, attribute, find_hindrance
 from sentiment.models.bundle import Predictor
@@ -110,7 +110,7 @@ def analyse_run(
 
 def find_errors(
     predictor: Predictor,
-    reviews: Part | LabelledReviews,
+    reviews: Part,
     probabilities: npt.NDArray[np.float32],
     class_names: tuple[str, ...],
     shown: int,

@@ -65,7 +65,7 @@ def evaluate(
     known = predictor.find_learned(reviews.texts)
     learned, left_out = int(known.sum()), 0
     if learned and not with_learned:
-        reviews, learned, left_out = reviews.take(~known), 0, learned
+        reviews, learned, left_out = reviews.take(np.flatnonzero(~known)), 0, learned
         if not reviews.texts:
             raise DataError(
                 f"{reviews.name}: all of its {left_out:,} reviews {STOOD}.",
