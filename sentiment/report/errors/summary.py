@@ -113,26 +113,17 @@ def print_findings(analysis: RunErrors) -> None:
 
 
 def _make_table(tables: ErrorTables) -> Table:
-    ordered = sorted(tables.slices, key=lambda part: part.high)
+    slices = _make_slices(tables)
     table = open_table("reviews")
     for heading in ("count", "right", "95 % interval", "the rest", "difference"):
         table.add_column(heading, justify="right")
-    for part in ordered[:SHOWN_SLICES]:
-        table.add_row(*_cells(part), style="bold" if part.high < 0 else None)
+    for number, row in enumerate(slices.rows[:SHOWN_SLICES]):
+        shown = [column.show(cell) for column, cell in zip(slices.columns, row, strict=True)]
+        part, count, _, right, low, high, rest, difference, *_ = shown
+        interval = f"{low} to {high}" if row[1] else right  # none of no review
+        cells = (part, count, right, interval, rest, difference)
+        table.add_row(*map(Text, cells), style="bold" if number in slices.marked else None)
     return table
-
-
-def _cells(part: Slice) -> list[Text]:
-    inside, rest = part.inside, part.rest
-    texts = (
-        part.name,
-        f"{inside.reviews:,}",
-        format_percent(inside.accuracy) if inside.reviews else "–",
-        f"{format_percent(inside.low)} to {format_percent(inside.high)}" if inside.reviews else "–",
-        format_percent(rest.accuracy) if rest.reviews else "–",
-        format_points(part.difference, is_signed=True) if inside.reviews and rest.reviews else "–",
-    )
-    return [Text(text) for text in texts]
 
 
 def make_tables(tables: ErrorTables) -> list[DataTable]:
