@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sentiment.commands.arguments import CollectPairs, add_tracking_uri, refuse_unread, whole_number
@@ -114,41 +113,27 @@ def run(options: argparse.Namespace) -> None:
     print(f"{throughput}, batches of {options.batch_size} on {name}", file=sys.stderr)
 
 
-@dataclass
-class _Throughput:
-    """How much was done; reading and writing do not count, the first batch's warming up does."""
-
-    texts: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        if not self.texts:
-            return "No texts"
-        seconds = max(self.seconds, 1e-9)
-        return (
-            f"{format_count(self.texts, 'text')}, {format_count(self.tokens, 'token')} in {seconds:.2f} s: "
-            f"{self.texts / seconds:,.0f} texts/s, {self.tokens / seconds:,.0f} tokens/s"
-        )
-
-
-def _predict_all(options: argparse.Namespace, predictor: Predictor, writer: PredictionWriter) -> _Throughput:
+def _predict_all(options: argparse.Namespace, predictor: Predictor, writer: PredictionWriter) -> str:
+    """Predict, and say how much was done; reading and writing do not count, the first batch's warming up does."""
     from sentiment.data.texts import take_chunks
     from sentiment.models.attribution import attribute
 
-    done = _Throughput()
+    count, tokens, seconds = 0, 0, 0.0
     alone = not options.texts and not options.file and sys.stdin.isatty()  # a person types: answer every line at once
     for texts in take_chunks(_read(options), 1 if alone else CHUNK_TEXTS):
         start = time.perf_counter()
         predictions = predictor.predict(texts, options.batch_size)
-        done.seconds += time.perf_counter() - start
-        done.texts += len(texts)
-        done.tokens += predictions.tokens
+        seconds += time.perf_counter() - start
+        count, tokens = count + len(texts), tokens + predictions.tokens
         explanations: Iterable[Attribution | None] = (
             (attribute(predictor, [text])[0] for text in texts) if options.explain else (None for _ in texts)
         )
         writer.write(texts, predictions, explanations)
-    return done
+    if not count:
+        return "No texts"
+    seconds = max(seconds, 1e-9)
+    done = f"{format_count(count, 'text')}, {format_count(tokens, 'token')} in {seconds:.2f} s"
+    return f"{done}: {count / seconds:,.0f} texts/s, {tokens / seconds:,.0f} tokens/s"
 
 
 def _read(options: argparse.Namespace) -> Iterator[str]:
