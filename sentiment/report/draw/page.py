@@ -22,7 +22,7 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from sentiment.report.draw.chart import Chart
+from sentiment.report.draw.chart import Chart, Series
 from sentiment.report.draw.look import SCALE, ColourRange, Look, choose_looks, find_colour_ranges
 from sentiment.report.draw.plotly import draw_interactive
 from sentiment.report.draw.table import Cell
@@ -31,22 +31,12 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 @dataclass(frozen=True)
-class LegendEntry:
-    """A series in a chart's legend; it stands for the series of that name in all panels."""
-
-    name: str
-    kind: str
-    look: Look
-    is_scaled: bool
-
-
-@dataclass(frozen=True)
 class ShownChart:
     """A chart with what surrounds its panels on the page."""
 
     chart: Chart
     panel_ids: tuple[str, ...]
-    legend: tuple[LegendEntry, ...]
+    legend: tuple[tuple[Series, Look], ...]  # each stands for the series of its name in all panels
     scales: tuple[ColourRange, ...]
 
 
@@ -103,12 +93,11 @@ def _hash_script(script: str) -> str:
 
 def _show_chart(chart: Chart) -> ShownChart:
     """Gather what surrounds a chart's panels on a page: legend and colour scales."""
-    legend: dict[str, LegendEntry] = {}
+    legend: dict[str, tuple[Series, Look]] = {}
     for panel, looks in zip(chart.panels, choose_looks(chart), strict=True):
         for series, look in zip(panel.series, looks, strict=True):
             if series.name and not series.is_grid:
-                is_scaled = series.colour is not None and series.role != "best"
-                legend.setdefault(series.name, LegendEntry(series.name, series.kind, look, is_scaled))
+                legend.setdefault(series.name, (series, look))
     ids = tuple(f"{chart.name}-{number}" for number in range(len(chart.panels)))
     return ShownChart(chart, ids, tuple(legend.values()), tuple(find_colour_ranges(chart).values()))
 
