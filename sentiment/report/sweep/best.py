@@ -11,6 +11,7 @@ from sentiment.errors import SentimentError
 from sentiment.format import format_metric, format_setting
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.anew import explain_other
+from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import ResultRecord, write_commit
 
 
@@ -118,14 +119,11 @@ def name_model(best: BestTrial) -> str:
 
 def _recover_record(job: int, sweep_dir: Path | None) -> ResultRecord | None:
     """Ask MLflow for the record of a trial whose folder is gone."""
-    if sweep_dir is None:
-        return None
-    from sentiment.tracking.mlflow.read import read_child_records
-    from sentiment.tracking.parent_file import read_parent
-
-    parent = read_parent(sweep_dir)
+    parent = None if sweep_dir is None else read_parent(sweep_dir)
     if parent is None:
         return None
+    from sentiment.tracking.mlflow.read import read_child_records
+
     runs = read_child_records(parent.uri, parent.run_id)
     return next((run for run in runs if run.job_number == job and run.status == "FINISHED"), None)
 

@@ -21,6 +21,7 @@ from sentiment.report.run_summary import name_folder
 from sentiment.report.sweep.rows import Objectives, make_job_rows, make_study_rows, make_trial_row, rank_rows
 from sentiment.report.sweep.table import SweepRow, SweepTable
 from sentiment.tracking.alive import ALIVE_FILE, is_alive
+from sentiment.tracking.parent_file import read_parent
 from sentiment.tracking.result_file import (
     ADOPTED_TAG,
     COPIED_TAG,
@@ -28,7 +29,6 @@ from sentiment.tracking.result_file import (
     FINGERPRINT_TAG,
     KNOWN_TAGS,
     NONE_KNOWN,
-    PARENT_FILE,
     RESULT_FILE,
     ResultRecord,
     list_commits,
@@ -375,13 +375,11 @@ def _read_study(sweep_dir: Path, storage_url: str | None) -> tuple[StudyHistory 
 
 def _ask_parent(sweep_dir: Path) -> str | None:
     """Ask the parent run for the command: for the folders that do not tell it themselves."""
-    if not (sweep_dir / PARENT_FILE).exists():
+    parent = read_parent(sweep_dir)
+    if parent is None:
         return None
     from sentiment.tracking.mlflow.read import read_parent_run
-    from sentiment.tracking.parent_file import read_parent
 
-    parent = read_parent(sweep_dir)
-    assert parent is not None
     try:
         return read_parent_run(parent.uri, parent.run_id).command
     except TrackingError as error:
