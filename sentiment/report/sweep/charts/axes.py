@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sentiment.format import format_metric, format_setting, is_share, name_metric, shorten_keys, tell_apart
 from sentiment.report.draw.chart import Axis, Role, Series
@@ -104,25 +104,21 @@ def mark_rows(
     table: SweepTable,
     name: str,
     rows: Sequence[SweepRow],
-    x: Iterable[float],
+    x: Callable[[SweepRow], float],
     role: Role = "plain",
     *,
-    y: Iterable[float] | None = None,
+    y: Callable[[SweepRow], float] | None = None,
     further: Callable[[SweepRow], str] | None = None,
 ) -> Series:
     """Mark each trial with a point that tells of it, and what there is `further`; without `y` at its objective.
 
     Of very many rows some are marked: see `choose_marked`.
     """
-    marked = {row.number for row in choose_marked(table, rows)}
-    is_marked = [row.number in marked for row in rows]
-    x = itertools.compress(x, is_marked)
-    y = None if y is None else itertools.compress(y, is_marked)
-    rows = list(itertools.compress(rows, is_marked))
+    rows = choose_marked(table, rows)
+    heights = map(y or partial(value_of, table), rows)
     hover = (describe_row(table, row, *(() if further is None else (further(row),))) for row in rows)
-    heights = (value_of(table, row) for row in rows) if y is None else y
     trials = tuple(row.number for row in rows)
-    return Series(name, "markers", tuple(x), tuple(heights), hover=tuple(hover), role=role, trials=trials)
+    return Series(name, "markers", tuple(map(x, rows)), tuple(heights), hover=tuple(hover), role=role, trials=trials)
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,9 @@ def _draw_slice(table: SweepTable, key: str) -> Panel | None:
     best = [row for row in complete if row is table.best]
     others = [row for row in complete if row is not table.best]
     series = [
-        mark_rows(table, name_states(pruned), pruned, map(scale.locate, pruned), "pruned"),
-        *(
-            mark_rows(table, name, rows, map(scale.locate, rows))
-            for name, rows in split_by_model(table, others, "complete")
-        ),
-        mark_rows(table, "best", best, map(scale.locate, best), "best"),
+        mark_rows(table, name_states(pruned), pruned, scale.locate, "pruned"),
+        *(mark_rows(table, name, rows, scale.locate) for name, rows in split_by_model(table, others, "complete")),
+        mark_rows(table, "best", best, scale.locate, "best"),
     ]
     return Panel(scale.axis, make_value_axis(table.objectives[0]), tuple(one for one in series if one.x))
 
@@ -180,7 +177,7 @@ def _draw_pair(table: SweepTable, across: str, up: str) -> Panel | None:
     x, y = sorted((make_scale(table, rows, key) for key in (across, up)), key=lambda scale: scale.cell is None)
     marked = choose_marked(table, rows)
     points = replace(
-        mark_rows(table, "trials", marked, map(x.locate, marked), y=map(y.locate, marked)),
+        mark_rows(table, "trials", marked, x.locate, y=y.locate),
         colour=tuple(value_of(table, row) for row in marked),
         colour_axis=make_value_axis(objective),
     )

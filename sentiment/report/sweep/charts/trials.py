@@ -224,8 +224,8 @@ def _follow_search(table: SweepTable, axis: Axis, position: Callable[[SweepRow],
         return sorted(known, key=lambda row: (positions[row.number], row.number))
 
     def mark(name: str, rows: Sequence[SweepRow], role: Role, edge: float | None = None) -> list[Series]:
-        x = [positions[row.number] for row in rows]
-        return [mark_rows(table, name, rows, x, role, y=None if edge is None else [edge] * len(x))] if rows else []
+        y = None if edge is None else lambda row: edge
+        return [mark_rows(table, name, rows, lambda row: positions[row.number], role, y=y)] if rows else []
 
     complete, pruned = order(complete_rows(table)), order(pruned_rows(table))
     series = [*mark(name_states(pruned), pruned, "pruned"), *mark("complete", complete, "plain")]
@@ -283,9 +283,8 @@ def make_curves(table: SweepTable) -> Chart | None:
 def _mark_ends(table: SweepTable, rows: Sequence[SweepRow], role: Role) -> Series:
     """Mark where trials were stopped: along the curve itself marks would only hide it."""
     stopped = [row for row in rows if ROLES.get(row.state) == role]
-    last = [row.curve[-1] for row in stopped]
     name = f"{name_states(stopped)} here"
-    return mark_rows(table, name, stopped, (point.epoch for point in last), role, y=(point.value for point in last))
+    return mark_rows(table, name, stopped, lambda row: row.curve[-1].epoch, role, y=lambda row: row.curve[-1].value)
 
 
 def _draw_curve(table: SweepTable, row: SweepRow, are_named: bool) -> Series:
@@ -333,22 +332,24 @@ def make_fronts(table: SweepTable) -> Chart | None:
 
 
 def _draw_front(table: SweepTable, shown: Sequence[SweepRow], cost: str) -> Panel | None:
+    def spend(row: SweepRow) -> float:
+        return row.metrics[cost]
+
     on_front = find_cost_front(table, shown, cost)
     rows = [row for row in shown if row.number in on_front]
-    costs = [row.metrics[cost] for row in rows]
+    costs = list(map(spend, rows))
     if cost == table.objectives[0] or len(set(costs)) < 2:
         return None
 
     def mark(name: str, part: list[SweepRow], role: Role) -> Series:
-        x = [row.metrics[cost] for row in part]
-        return mark_rows(table, name, part, x, role, further=lambda row: write_metric(cost, row.metrics[cost]))
+        return mark_rows(table, name, part, spend, role, further=lambda row: write_metric(cost, spend(row)))
 
-    front = sorted((row for row in rows if on_front[row.number]), key=lambda row: (row.metrics[cost], row.number))
+    front = sorted((row for row in rows if on_front[row.number]), key=lambda row: (spend(row), row.number))
     beaten = split_by_model(table, [row for row in rows if not on_front[row.number]], "")
     line = Series(
         name="Pareto front",
         kind="step",
-        x=(*(row.metrics[cost] for row in front), max(costs)),
+        x=(*map(spend, front), max(costs)),
         y=(*(value_of(table, row) for row in front), value_of(table, front[-1])),
         role="reference",
     )
