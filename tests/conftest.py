@@ -14,6 +14,7 @@ from pathlib import Path
 # Before torch is imported: test processes run side by side, and two that spin on all cores slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import omegaconf._utils
 import omegaconf.base
 import pytest
@@ -40,6 +41,12 @@ from sentiment.process import count_cores
 from sentiment.search.application import FrozenRepository
 
 register_resolvers()
+
+# A busy machine is no fault: no test has a time limit, neither for an example nor for drawing it.
+hypothesis.settings.register_profile(
+    "clockless", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("clockless")
 
 gc.disable()  # while all that tests import is; see `pytest_collection_finish`
 

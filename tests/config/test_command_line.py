@@ -411,7 +411,7 @@ def test_the_message_fits_one_screen_and_says_that_nothing_was_started():
     assert len(str(caught.value).splitlines()) < 24
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     width=st.integers(1, 256),
     heads=st.integers(1, 16),
@@ -422,7 +422,7 @@ def test_heads_are_a_fault_exactly_where_narrow_heads_do_not_divide_the_width(wi
     assert set(faults) == ({"model.heads"} if form == "narrow" and width % heads else set())
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=12))
 def test_no_text_makes_the_check_itself_fail(text):
     for line in (f"model.dropout={text}", f"model.{text}=1", f"++{text}"):

@@ -51,7 +51,7 @@ def read(conf, *overrides):
         return read_settings(compose("config", list(overrides)), conf.parent)
 
 
-@hypothesis_settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(st.fixed_dictionaries({}, optional={key: st.sampled_from(values) for key, values in OVERRIDES.items()}))
 def test_composing_the_file_gives_the_run_again(conf, chosen):
     settings = read(conf, *(f"{key}={value}" for key, value in chosen.items()))

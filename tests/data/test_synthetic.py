@@ -53,7 +53,7 @@ def count_accuracy(splits: RawSplits, vectorizer: Any, classifier: Any) -> float
     return float(pipeline.score(splits.test.texts, splits.test.labels))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     train_size=st.integers(20, 200),
     test_size=st.integers(10, 100),

@@ -24,13 +24,13 @@ from sentiment.tracking.parent_file import PARENT_FILE, read_parent
 from sentiment.tracking.result_file import RESULT_FILE, read_result
 from tests.hostile.outcomes import observe
 
-few = settings(max_examples=200, deadline=None)
+few = settings(max_examples=200)
 
 EXPRESSIONS = st.text(alphabet="ab.0123456789+-*/%<>=!()[]', notandorinifelse~^&|@{}:_\"\\\n", max_size=60)
 ARGUMENTS = st.lists(st.text(alphabet="ab:/@?&=passwrd.%0'\" \\", max_size=40), max_size=3)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(EXPRESSIONS)
 def test_any_constraint_is_read_or_refused(text: str):
     values = {"a": 10**6, "b": "x" * 100, "a.b": 0.5}
@@ -100,7 +100,7 @@ SOUND_ROWS = {
 def test_any_rows_are_read_or_refused(suffix: str, contents: st.SearchStrategy[str]):
     rows = st.one_of(contents.map(lambda text: text.encode(errors="surrogatepass")), st.binary(max_size=60))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.sampled_from([b"", SOUND_ROWS[suffix]]), rows, st.sampled_from(["error", "skip"]))
     def read(before: bytes, after: bytes, on_bad_row: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +159,7 @@ def test_any_stored_file_is_read_or_named(name: str):
     texts = st.one_of(JSON.map(json.dumps), changed.map(json.dumps), nested)
     cut = st.integers(0, len(json.dumps(right))).map(lambda length: json.dumps(right)[:length])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.one_of(texts.map(str.encode), cut.map(str.encode), st.binary(max_size=40)))
     def read(content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:

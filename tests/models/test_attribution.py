@@ -188,7 +188,7 @@ def test_parts_of_a_word_count_together(make_settings):
 WRITTEN = st.text(st.sampled_from("aé e\u0301 İß\n.,'’nt<br/>\U0001f600最ﬁ"), max_size=30)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=WRITTEN)
 def test_aligned_ids_are_the_ids_of_the_model(tokenizer, text):
     """What is explained is what is predicted, whatever the text; and words stand in order, inside the text."""

@@ -98,7 +98,7 @@ class TestEveryNetwork:
     def test_neither_amount_nor_content_of_padding_changes_a_logit(self, settings: Settings) -> None:
         network = build(settings).double().eval()
 
-        @hypothesis_settings(deadline=None, max_examples=40)  # a busy machine is no fault
+        @hypothesis_settings(max_examples=40)  # a busy machine is no fault
         @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), extra=st.integers(0, 6))
         def check(lengths: list[int], extra: int) -> None:
             tokens = draw_tokens(lengths, max(lengths))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -35,7 +35,6 @@ def test_the_unknown_vector_starts_at_zero_and_no_other_number_moves() -> None:
     assert torch.equal(after, torch.rand(3))
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.floats(0.05, 0.95), st.integers(0, 2**31))
 def test_word_dropout_replaces_real_tokens_by_unknown_and_leaves_padding(word_dropout: float, seed: int) -> None:
     torch.manual_seed(seed)

@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sentiment.config.schema import NgramSettings
@@ -56,7 +55,6 @@ def make_classifier(reviews: list[list[int]], max_n: int = 2, classes: int = 2, 
     return network
 
 
-@hypothesis_settings(deadline=None)  # the first call of torch is slow
 @given(REVIEWS, st.integers(1, 3), st.integers(1, 3), st.booleans())
 def test_the_known_ngrams_are_those_of_enough_reviews(reviews, max_n, min_frequency, keep_unknown):
     counts = Counter(gram for review in reviews for gram in set(list_ngrams(review, max_n, keep_unknown)))
@@ -72,7 +70,6 @@ def test_the_known_ngrams_are_those_of_enough_reviews(reviews, max_n, min_freque
         assert learnt[n - 1].tolist() == sorted(expected)
 
 
-@hypothesis_settings(deadline=None)  # the first call of torch is slow
 @given(REVIEWS, REVIEWS, st.integers(1, 3), st.booleans(), st.sampled_from([2, 3]))
 def test_a_score_is_the_sum_of_the_weights_of_the_distinct_known_ngrams(train, other, max_n, keep_unknown, classes):
     network = make_classifier(train, max_n, classes, keep_unknown=keep_unknown)
@@ -96,7 +93,6 @@ def test_a_score_is_the_sum_of_the_weights_of_the_distinct_known_ngrams(train, o
         torch.testing.assert_close(logits.exp(), got.sigmoid())
 
 
-@hypothesis_settings(deadline=None)  # the first call of torch is slow
 @given(REVIEWS, st.integers(1, 3))
 def test_the_parts_of_the_words_add_up_to_the_score(reviews, max_n):
     network = make_classifier(reviews, max_n)

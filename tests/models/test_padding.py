@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment.models.padding import as_mask
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 4))
 def test_lengths_become_a_mask_with_so_many_real_tokens(lengths: list[int], extra: int) -> None:
     tokens = max(lengths) + extra
@@ -17,7 +16,6 @@ def test_lengths_become_a_mask_with_so_many_real_tokens(lengths: list[int], extr
     assert mask.tolist() == [[t < length for t in range(tokens)] for length in lengths]
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_a_mask_stays_what_it_is(lengths: list[int]) -> None:
     mask = as_mask(torch.tensor(lengths), 9)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -25,7 +25,6 @@ def pool_one(name: str, states: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["mean", "max", "mean_max", "last"])
-@settings(deadline=None)  # a busy machine is no fault
 @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=5), extra=st.integers(0, 3))
 def test_pooling_a_padded_batch_equals_pooling_every_review_alone(name: str, lengths: list[int], extra: int) -> None:
     states = torch.randn(len(lengths), max(lengths) + extra, WIDTH)

@@ -28,7 +28,7 @@ from sentiment.report.statistics import (
 )
 
 VALUES = st.lists(st.floats(0, 1, width=32), min_size=2, max_size=6)
-FAST = settings(max_examples=25, deadline=None)
+FAST = settings(max_examples=25)
 
 
 def pairs(low=2, high=6):

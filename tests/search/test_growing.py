@@ -154,9 +154,7 @@ STEPS = st.lists(
 )
 
 
-@settings(
-    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_any_sequence_of_growths_runs_every_point_once(sweep, study_dir, steps):
     """Every space of a sequence is whole in the end, and no point has run twice."""

@@ -144,14 +144,14 @@ def check_round_trip(loader, written, seed):
         assert key in written or read(config, key) == default
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(written=spaces, seed=st.integers(0, 1000))
 def test_a_drawn_point_is_what_the_composed_configuration_has(loader, written, seed):
     check_round_trip(loader, written, seed)
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(written=spaces, seed=st.integers(0, 1000))
 def test_many_drawn_points_are_what_their_configurations_have(loader, written, seed):
     check_round_trip(loader, written, seed)

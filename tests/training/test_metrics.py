@@ -164,7 +164,7 @@ def test_what_one_class_leaves_undefined_is_no_number(label: int):
     assert found["val/accuracy"] == 1 - label
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 5), st.lists(st.integers(0, 4), min_size=2, max_size=30), st.randoms(use_true_random=False))
 def test_present_classes_agree_with_scikit_learn(classes, labels, random):
     labels = np.array(labels) % classes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import logging
-import os
 import re
 import shlex
 import sys
@@ -24,7 +23,7 @@ from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.credentials import anchor_store
-from sentiment.errors import SentimentError, TrackingError
+from sentiment.errors import TrackingError
 from sentiment.paths import expand_home
 from sentiment.report.sweep.closing import (
     KILLED,
@@ -390,7 +389,4 @@ def _give_up(error: Exception) -> None:
 
 
 def _complain(error: Exception) -> None:
-    if isinstance(error, SentimentError) and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        print(f"\n{error}", file=sys.stderr)
-    else:
-        sys.__excepthook__(type(error), error, error.__traceback__)
+    sys.excepthook(type(error), error, error.__traceback__)  # that of `sentiment.exits`: no traceback, no password

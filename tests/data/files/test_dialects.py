@@ -54,7 +54,7 @@ def encode(text: str, encoding: str, packed: bool) -> bytes:
     return gzip.compress(content) if packed else content
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     rows=TABLES,
     delimiter=st.sampled_from(",\t;|"),
@@ -80,7 +80,7 @@ def test_with_quotation_marks(rows, delimiter, quoting, end, encoding, header, l
     come_back(content, f"reviews{ending}{'.gz' if packed else ''}", ReadOptions(*columns), rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rows=TABLES,
     end=st.sampled_from(["\n", "\r\n"]),
@@ -101,7 +101,7 @@ def test_with_marks_as_text_between_tabs(rows, end, encoding, header, label_firs
     come_back(text.encode(encoding), "reviews.tsv", ReadOptions(*columns), rows)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     content=st.text(st.sampled_from('ab,\t"\n\ré0'), max_size=60),
     delimiter=st.sampled_from([",", "\t"]),
@@ -123,7 +123,7 @@ def test_every_line_belongs_to_one_record_or_is_blank(content, delimiter, quotin
     assert position == len(lines)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     words=st.lists(st.sampled_from(WORDS), min_size=40, max_size=60),
     delimiter=st.sampled_from(",\t;|"),

@@ -56,7 +56,7 @@ names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1,
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(texts, names), min_size=1, max_size=8))
 def test_every_text_comes_back_as_it_was(suffix: str, rows: list[tuple[str, str]]):
     """Quotes, separators, line ends within a text, any script."""

@@ -18,6 +18,7 @@ from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 from optuna.trial import TrialState, create_trial
 
+from sentiment import exits
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
@@ -204,7 +205,8 @@ def test_without_mlflow_there_is_a_report_and_no_store(make_config, run_sweep, t
     assert written == {"0", "1", "command.txt", "ranking.csv", "comparison.png", "report"}
 
 
-def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys):
+def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", exits._report)  # as run.py has it
     (tmp_path / "mlflow.db").write_text("no database " * 100, encoding="utf-8")
     config = make_config()
     callbacks = Callbacks()  # turns an exception of a callback into a warning, but not SystemExit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
@@ -60,7 +60,6 @@ def test_a_sweep_means_what_it_means_to_the_stock_plugin(text):
     assert ours == read_stock(f"x={text}")
 
 
-@settings(deadline=None)
 @given(
     text=st.one_of(
         st.lists(numbers | st.booleans() | st.sampled_from(["a", "'b c'"]), min_size=1, max_size=5).map(

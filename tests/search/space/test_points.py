@@ -30,7 +30,7 @@ def meaning(text):
     return "number" if is_number else type(value).__name__, written
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(texts, min_size=2, max_size=2, unique_by=meaning))
 def test_values_of_two_meanings_are_two_points(written):
     space = read_space([f"x={','.join(written)},'a third'"], {}, {}, None)
@@ -48,7 +48,7 @@ def test_one_value_that_is_written_twice_is_refused(written):
         read_space([f"x={written}"], {}, {}, None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(texts, min_size=2, max_size=5, unique_by=meaning))
 def test_a_stored_trial_is_the_point_that_it_was_drawn_as(written):
     space = read_space([f"x={','.join(written)}"], {}, {}, None)

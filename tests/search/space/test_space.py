@@ -102,7 +102,6 @@ def test_glob_without_a_match_is_a_fault(config_loader):
         read_space(["model=glob(x*)"], {}, {}, config_loader)
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b.c", "+d", "group/sub", "g@pkg"]),
@@ -126,7 +125,7 @@ values = (
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(values, min_size=2, max_size=4, unique=True))
 def test_every_choice_round_trips_to_the_value_that_was_written(texts):
     space = read_space([f"x={','.join(texts)}"], {}, {}, None)

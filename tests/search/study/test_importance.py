@@ -90,7 +90,7 @@ def test_one_point_tried_often_has_no_importance():
         measure_importances([{"x": 1.0}] * 9, [float(number) for number in range(9)], [])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @example(values=[*[0.0] * 8, 4.6e-124, 1.0])  # its square is none
 @given(values=st.lists(st.floats(-1, 1, allow_nan=False), min_size=10, max_size=14).filter(lambda vs: len(set(vs)) > 2))
 def test_shares_are_shares(values):

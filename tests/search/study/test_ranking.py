@@ -33,7 +33,7 @@ def test_no_number_comes_last_and_is_never_the_best():
     assert rank([math.nan]) == ([0], set())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(VALUE, VALUE, VALUE), min_size=1, max_size=12), st.permutations(["maximize", "minimize"]))
 def test_the_front_is_that_of_optuna(points: list[tuple[float, float, float]], two: list[str]):
     directions = [*two, "maximize"]
