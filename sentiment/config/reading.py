@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +105,9 @@ def read_default_options(config_dir: Path) -> dict[str, str | None]:
 
 
 def _resolve(node: DictConfig, prefix: str, faults: list[Fault]) -> dict[str, Any]:
-    """Resolve interpolations leaf by leaf, so that one that fails does not hide the next; leave `???` out."""
+    """Resolve interpolations, leaf by leaf where one fails, so that it does not hide the next; leave `???` out."""
+    with suppress(OmegaConfBaseException):
+        return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
     values: dict[str, Any] = {}
     names: list[Any] = list(node)  # not all are strings: in data.label_map, labels may be numbers
     for name in names:
