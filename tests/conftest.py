@@ -36,7 +36,7 @@ from omegaconf import DictConfig
 from sentiment.config import command_line
 from sentiment.config.home import PROJECT_DIR, register_resolvers
 from sentiment.flat import flatten
-from sentiment.private import copy_config
+from sentiment.private import copy_config, copying_quickly
 from sentiment.process import count_cores
 from sentiment.search.application import FrozenRepository
 
@@ -182,6 +182,13 @@ def _merged_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _copied_quickly() -> Iterator[None]:
+    """Configurations are copied as in jobs of studies: `tests/test_private.py` holds that against OmegaConf's way."""
+    with copying_quickly():
         yield
 
 

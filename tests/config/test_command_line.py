@@ -30,6 +30,9 @@ pytestmark = pytest.mark.usefixtures("composed_once")
 
 SEARCHES = {STUDY_SWEEPER: list_search_points}
 
+SMALL = ["-m", "search=study", "optimizer.lr=interval(0.1,0.2)"]
+"""A search of few points, where the space is not the point."""
+
 OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]
 
 
@@ -472,9 +475,9 @@ def test_the_splits_of_a_saved_data_set_leave_nothing_to_split_off(tmp_path, spl
         ),
         (["data=files", "data.path=.", "data.test_label_path=."], "data.test_label_path", "data.test_path=null"),
         (["data=files", "data.path=.", "data.format=json", "data.header=true"], "data.header", "data.format=json"),
-        (["-m", "search=rnn", "hydra.sweeper.margin=1"], "hydra.sweeper.margin", "sweeper.pruner=PromotionPruner"),
+        ([*SMALL, "hydra.sweeper.margin=1"], "hydra.sweeper.margin", "sweeper.pruner=PromotionPruner"),
         (
-            ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1", "objective=val/loss"],
+            [*SMALL, "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1", "objective=val/loss"],
             "hydra.sweeper.margin",
             "objective=val/loss",
         ),
@@ -483,13 +486,13 @@ def test_the_splits_of_a_saved_data_set_leave_nothing_to_split_off(tmp_path, spl
         (["-m", "model=ngram", "model.max_n=1,2", "data.max_tokens=64,128"], "data.max_tokens", "model=ngram"),
         (["-m", "search=ngram", "trainer.max_epochs=1,2"], "trainer.max_epochs", "model=ngram"),
         (["-m", "search=study", "model=ngram", "scheduler=warmup_linear,constant"], "scheduler", "model=ngram"),
-        (["-m", "search=rnn", "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
-        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
-        (["-m", "search=rnn", "hydra.sweeper.extend=X:3", "hydra.sweeper.n_trials=2"], "hydra.sweeper.n_trials", "X:3"),
-        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra.sweeper.prior=Y"], "hydra.sweeper.prior", "extend=X"),
-        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra/sweeper/pruner=median"], "hydra/sweeper/pruner", "=X"),
-        (["-m", "search=rnn", "hydra.sweeper.extend=X", "hydra/sweeper/sampler=random"], "hydra/sweeper/sampler", "=X"),
-        (["-m", "search=rnn", "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
+        ([*SMALL, "hydra.sweeper.repeat_value=bound"], "hydra.sweeper.repeat_value", "repeats=1"),
+        ([*SMALL, "hydra.sweeper.extend=X", "hydra.sweeper.start=[]"], "hydra.sweeper.start", "extend=X"),
+        ([*SMALL, "hydra.sweeper.extend=X:3", "hydra.sweeper.n_trials=2"], "hydra.sweeper.n_trials", "X:3"),
+        ([*SMALL, "hydra.sweeper.extend=X", "hydra.sweeper.prior=Y"], "hydra.sweeper.prior", "extend=X"),
+        ([*SMALL, "hydra.sweeper.extend=X", "hydra/sweeper/pruner=median"], "hydra/sweeper/pruner", "=X"),
+        ([*SMALL, "hydra.sweeper.extend=X", "hydra/sweeper/sampler=random"], "hydra/sweeper/sampler", "=X"),
+        ([*SMALL, "hydra.sweeper.pruner.tolerance=1"], "hydra.sweeper.pruner.tolerance", "growing=false"),
     ],
 )
 def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
@@ -514,7 +517,7 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
         ["model=ngram", "trainer=cpu", "trainer.threads=1", "trainer.test=false", "data.max_tokens=64"],
         ["model=ngram", "trainer.max_epochs=2", "optimizer.lr=0.1", "data.batch_size=8"],
         ["pretrain=mlm", "data.unlabelled_size=50"],
-        ["-m", "search=rnn", "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"],
+        [*SMALL, "hydra/sweeper/pruner=median", "hydra.sweeper.margin=1"],
         [
             "-m",
             "search=study",
@@ -522,8 +525,8 @@ def test_what_no_run_of_a_command_reads_is_a_fault(arguments, unread, cause):
             "data.head_fraction=0.3,0.4",
             "hydra.sweeper.custom_search_space=os.path.join",
         ],
-        ["-m", "search=rnn", "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound"],
-        ["-m", "search=rnn", "hydra.sweeper.pruner.growing=true", "hydra.sweeper.pruner.tolerance=0.1"],
+        [*SMALL, "hydra.sweeper.repeats=2", "hydra.sweeper.repeat_value=bound"],
+        [*SMALL, "hydra.sweeper.pruner.growing=true", "hydra.sweeper.pruner.tolerance=0.1"],
     ],
 )
 def test_what_some_run_reads_may_be_set(arguments):
@@ -792,7 +795,7 @@ def test_a_grid_tries_no_point_first():
 
 @pytest.mark.parametrize("pruner", ["promotion", "population"])
 def test_trials_that_pause_and_write_no_checkpoint_are_refused_before_the_first(pruner):
-    command = ("-m", "search=rnn", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
+    command = (*SMALL, f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
     assert find_faults(*command) == {}
     problem = "is false, and the study's pruner goes on from the checkpoints that it would write"
     remedy = "leave it at true, or choose another pruner"
@@ -887,7 +890,7 @@ IDLE = "hydra.sweeper.pruner"
 )
 def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, key, latest):
     """Of 4 epochs with 2 validations each; a pause comes at the end of an epoch."""
-    command = ("-m", "search=rnn", f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
+    command = (*SMALL, f"hydra/sweeper/pruner={pruner}", "hydra.sweeper.n_trials=4")
     command += ("trainer.max_epochs=4", "trainer.validations_per_epoch=2")
     assert find_faults(*command, f"{IDLE}.{key}={latest}", searches=SEARCHES) == {}
     for typed in (f"{IDLE}.{key}={latest + 1}", f"{IDLE}={{{key}: {latest + 1}}}"):
@@ -912,7 +915,7 @@ def test_a_pruner_that_could_look_at_no_trial_before_its_end_is_refused(pruner, 
     ],
 )  # fmt: skip
 def test_a_pruner_that_may_look_at_some_trial_or_is_the_default_is_let_through(more):
-    assert find_faults("-m", "search=study", "optimizer.lr=interval(0.1,0.2)", *more, searches=SEARCHES) == {}
+    assert find_faults(*SMALL, *more, searches=SEARCHES) == {}
 
 
 def test_many_faults_fit_on_a_screen_and_the_rest_are_counted():

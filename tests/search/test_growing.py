@@ -190,8 +190,8 @@ def test_a_genetic_search_goes_on_in_a_narrowed_space(sweep, sampler, left):
     options = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1"]
     options += ["y=interval(0,1)", "hydra.sweeper.sampler.population_size=6"]
     sweep("x=range(1,40)", *options, "hydra.sweeper.n_trials=15", task=Noting("x"))
-    study = sweep(left, *options, "hydra.sweeper.n_trials=40", task=Noting("x"))
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 40
+    study = sweep(left, *options, "hydra.sweeper.n_trials=28", task=Noting("x"))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 28
 
 
 def test_samplers_learn_from_the_trials_before(sweep):

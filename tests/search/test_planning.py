@@ -137,7 +137,8 @@ def test_failed_trials_are_no_result_to_reuse(sweep):
 
 def test_repeats_are_runs_of_their_own_under_seeds_of_their_own(sweep, study_dir):
     task = Counting()
-    study = sweep("x=choice(3,4)", "hydra/sweeper/sampler=grid", "seed=10", "hydra.sweeper.repeats=3", task=task)
+    grid = ["x=choice(3,4)", "hydra/sweeper/sampler=grid"]
+    study = sweep(*grid, "seed=10", "hydra.sweeper.repeats=3", task=task, noting=True)
     assert sorted(seed for number, _, seed in task.runs if number == 0) == [10, 11, 12]
     assert [trial.value for trial in study.trials] == [trial.params["x"] + 11 for trial in study.trials]
     for number, (_, _, seed) in enumerate(task.runs):

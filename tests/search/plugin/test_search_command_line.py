@@ -64,7 +64,7 @@ def test_faults_within_a_branch_are_found():
 
 
 def test_a_key_that_does_not_exist_is_explained():
-    assert find_faults("-m", "search=rnn", "model.hidden=16,32") == {"model.hidden": "no such key"}
+    assert find_faults("-m", "search=rnn", "model.hidden=16,32", *FEW_CORNERS) == {"model.hidden": "no such key"}
 
 
 def test_combinations_that_constraints_exclude_are_no_faults():

@@ -59,7 +59,7 @@ def test_hydra_knows_the_sweeper(sweep):
 
 
 def test_a_study_launches_as_many_jobs_as_it_has_trials_in_folders_of_their_own(sweep, study_dir):
-    study = sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=8")
+    study = sweep("x=interval(-5,5)", "hydra.sweeper.n_trials=8", noting=True)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 8
     overrides = [OmegaConf.load(study_dir / str(number) / ".hydra" / "overrides.yaml") for number in range(8)]
     assert [list(lines) for lines in overrides] == [[f"x={trial.params['x']}"] for trial in study.trials]
@@ -78,6 +78,7 @@ def test_a_study_of_one_objective(sweep, study_dir, tmp_path, on_command_line):
     study = sweep(
         *(params, *sampler, "hydra.sweeper.n_trials=20", "hydra.sweeper.study_name=sphere", "~noise", *more),
         storage=f"sqlite:///{tmp_path / 'study.db'}",
+        noting=True,
     )
     results = read_results(study_dir)
     assert (study.study_name, len(study.trials)) == ("sphere", 20)
@@ -149,7 +150,7 @@ def toy_space(tmp_path, monkeypatch):
 
 def test_a_custom_search_space_adds_to_what_is_drawn(sweep, toy_space, study_dir):
     with execution_whitelist("toy_space.*"):
-        study = sweep("x=interval(-5,5)", "noise=0.3", CUSTOM, "hydra.sweeper.n_trials=6")
+        study = sweep("x=interval(-5,5)", "noise=0.3", CUSTOM, "hydra.sweeper.n_trials=6", noting=True)
     for trial in study.trials:
         config = OmegaConf.load(study_dir / str(trial.number) / ".hydra" / "config.yaml")
         assert (config.x, config.y, config.w) == (trial.params["x"], trial.params["y"], trial.params["+w"])

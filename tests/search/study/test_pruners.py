@@ -154,7 +154,7 @@ def test_the_first_repeat_decides_for_the_others(sweep, study_dir):
         return float(trial.number)
 
     pruner = ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.repeats=3"]
-    study = sweep("x=interval(0,1)", *pruner, "hydra.sweeper.n_trials=2", task=evaluate)
+    study = sweep("x=interval(0,1)", *pruner, "hydra.sweeper.n_trials=2", task=evaluate, noting=True)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert runs == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert sorted(path.parent.name for path in study_dir.glob("*/.hydra")) == ["0", "1", "2", "3"]

@@ -58,7 +58,7 @@ def study(sweep, tmp_path, application):
 
     def run(name, *overrides, task=None):
         folder = tmp_path / "multirun" / name
-        trials = sweep(*GRID, *overrides, task=task or application.task(), study_dir=folder).trials
+        trials = sweep(*GRID, *overrides, task=task or application.task(), study_dir=folder, noting=True).trials
         return sorted(trials, key=lambda trial: trial.params["x"])
 
     return run
