@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
@@ -19,10 +19,11 @@ from sentiment.format import list_first
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, format_failure
 from sentiment.search.space.parameters import show_values
-from sentiment.search.study.outcome import Outcome, failed, finish
+from sentiment.search.study.outcome import Outcome, failed, finish, read_outcomes_of
 from sentiment.search.study.stored.claims import ClaimedTrial
+from sentiment.search.study.stored.endings import give_up_paused, keep_outcome
 from sentiment.search.study.stored.study import StoredStudy
-from sentiment.search.study.trial import OVER
+from sentiment.search.study.trial import OVER, read_seconds
 from sentiment.search.workers.executor import Executor, Patience, uninterrupted
 from sentiment.search.workers.job import Finished, Job
 
@@ -136,13 +137,13 @@ class Controller:
         return StudyState(
             name=self._study.name,
             study_dir=self._study.search.study_dir,
-            directions=self._study.directions,
-            total=self._study.count_total(trials),
+            directions=self._study.search.options.direction,
+            total=self._study.agenda.count_total(trials),
             trials=ledger.standing,
             best=[self._study.show(trial) for trial in ledger.best],
             running=[self._describe(job, now) for job in self._executor.running],
             seconds=now - self._began,
-            metric_names=self._study.metric_names or (),
+            metric_names=self._study.store.study.metric_names or (),
             budget=self._study.describe_budget(),
             seconds_left=self._study.seconds_left(),
             counts=dict(ledger.counts),
@@ -204,11 +205,11 @@ class Controller:
         """Take what a job ended with; return the trial where that ends it, which is yet to be told."""
         address = finished.job.address
         trial_id = self._active[address.number].trial_id
-        kept = self._study.read_outcomes(trial_id).get(address.repeat)
+        kept = read_outcomes_of(self._study.store.read(trial_id)).get(address.repeat)
         if finished.outcome.state == "failed":  # perhaps between keeping its outcome and handing it over
             finished = Finished(finished.job, kept or finished.outcome)
         elif kept is None:  # it could not
-            self._study.keep_outcome(trial_id, address.repeat, finished.outcome)
+            keep_outcome(self._study.store, trial_id, address.repeat, finished.outcome)
         self._patience.forget(finished.job.number)
         reason = self._hung.pop(finished.job.number, None)
         if reason is not None and finished.outcome.kind == "worker_died":
@@ -268,7 +269,8 @@ class Controller:
 
     def _give_up(self, *, is_over: bool) -> None:
         """Prune the paused trials that will not be promoted."""
-        for trial in self._study.give_up_paused(is_over=is_over):
+        study = self._study
+        for trial in give_up_paused(study.store, study.search, study.agenda, is_over=is_over):
             self._tell(trial)
 
     def _tell(self, trial: FrozenTrial | None) -> None:
@@ -324,7 +326,7 @@ class Controller:
         for number in sorted(stopped & self._active.keys()):
             active = self._active[number]
             reason = "the study's budget of time was over, and the trial did not report"
-            ended = finish(self._study.read_outcomes(active.trial_id), self._repeats)  # just before
+            ended = finish(read_outcomes_of(self._study.store.read(active.trial_id)), self._repeats)  # just before
             self._tell(self._settle(active, ended or Outcome("pruned", reason=reason)))
 
     def _end_hung(self) -> None:
@@ -334,7 +336,7 @@ class Controller:
         for job in self._executor.running:
             trial_id = self._active[job.address.number].trial_id
             sign = self._study.read_progress(trial_id)
-            earlier = self._study.read_seconds(trial_id, job.address.repeat)
+            earlier = read_seconds(self._study.store.read(trial_id), job.address.repeat)
             reason = self._patience.judge(job.number, sign, time.monotonic(), earlier)
             if reason is not None and job.number not in self._hung:
                 self._hung[job.number] = reason
@@ -364,8 +366,8 @@ class Controller:
         return f"trial {trial.number}: {format_failure(trial, self._study.search.study_dir)}"
 
     def _require_result(self, *, is_stopped: bool = False) -> None:
-        counts: Mapping[str, int] = self._study.count()
-        missing = [self._write_failure(trial) for trial in self._study.list_failed()]
+        counts = self._study.look().counts
+        missing = [self._write_failure(trial) for trial in self._study.agenda.list_failed(self._study.trials())]
         if is_stopped and not missing:
             return  # one may yet finish
         budget = self._study.describe_budget()

@@ -354,11 +354,11 @@ def test_jobs_that_run_when_the_budget_of_time_is_over_are_asked_to_end_and_late
 
 
 def test_a_job_that_ended_just_before_it_was_stopped_over_time_keeps_its_result(run_study, monkeypatch):
-    def read_outcomes(study, trial_id):
-        return {0: Outcome("complete", (1.0,))} if study.store.read(trial_id).number == 0 else {}
+    def read_outcomes_of(trial):
+        return {0: Outcome("complete", (1.0,))} if trial.number == 0 else {}
 
     monkeypatch.setattr(StoredStudy, "is_overdue", True)
-    monkeypatch.setattr(StoredStudy, "read_outcomes", read_outcomes)
+    monkeypatch.setattr("sentiment.search.controller.read_outcomes_of", read_outcomes_of)
     executor = Slots(succeed)
     monkeypatch.setattr(executor, "wait", lambda timeout_seconds: [])
     assert list_states(run_study(executor, total=2)) == ["complete", "pruned"]

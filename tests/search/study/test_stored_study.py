@@ -18,10 +18,10 @@ from sentiment.search.study.outcome import OUTCOME_KEY, Outcome
 from sentiment.search.study.promotion import PromotionPruner
 from sentiment.search.study.stop import request_stop
 from sentiment.search.study.stored import claims, endings
-from sentiment.search.study.stored.endings import give_up_paused
+from sentiment.search.study.stored.endings import give_up_paused, keep_outcome
 from sentiment.search.study.stored.store import TrialStore
 from sentiment.search.study.stored.study import StoredStudy
-from sentiment.search.study.trial import JOB_KEY, OWNER_KEY
+from sentiment.search.study.trial import JOB_KEY, OWNER_KEY, read_seconds
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_trial_between_two_repeats_keeps_its_attempts(open_study):
         assert (claim.number, len(claim.outcomes)) == (0, repeat)
         with Lease.take("job") as lease:
             dead.store.write(claim.trial_id, JOB_KEY, {**lease.record(), "repeat": repeat})
-        dead.keep_outcome(claim.trial_id, repeat, Outcome("complete", values=(1.0,)))
+        keep_outcome(dead.store, claim.trial_id, repeat, Outcome("complete", values=(1.0,)))
         die(dead)
 
 
@@ -211,7 +211,7 @@ def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study,
     for earlier in (0.0, 100.0):
         study = open_study(total=1)
         claim = study.claim()
-        assert study.read_seconds(claim.trial_id, 0) == earlier
+        assert read_seconds(study.store.read(claim.trial_id), 0) == earlier
         job = study.address_of(claim, 0).find()
         job.begin(study_dir, None)
         now[0] += 100
@@ -219,7 +219,7 @@ def test_the_time_of_a_job_that_is_killed_is_known_by_its_heartbeats(open_study,
             job.write_lease(lease.record())
         now[0] += 9  # and it is killed, with its command
         die(study)
-    assert open_study(total=1).read_seconds(claim.trial_id, 0) == 200
+    assert read_seconds(open_study(total=1).store.read(claim.trial_id), 0) == 200
 
 
 def test_a_claim_that_was_cut_off_is_run_again(open_study):
@@ -336,7 +336,7 @@ def test_the_best_is_the_best_of_the_complete(open_study, direction, best):
         study.settle(study.claim().trial_id, Outcome("complete", (value,)))
     study.settle(study.claim().trial_id, Outcome("failed", reason="no"))
     assert [trial.number for trial in study.look().best] == [best]
-    assert study.count() == {"complete": 3, "failed": 1}
+    assert study.look().counts == {"complete": 3, "failed": 1}
 
 
 def test_a_point_that_cannot_be_drawn_is_a_failed_trial_and_an_error(study_dir, make_search):

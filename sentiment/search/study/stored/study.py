@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -33,14 +32,14 @@ from sentiment.search.study.definition import (
     require_same_limits,
     require_same_results,
 )
-from sentiment.search.study.outcome import Outcome, read_outcomes_of
+from sentiment.search.study.outcome import Outcome
 from sentiment.search.study.population import find_origin
 from sentiment.search.study.rungs import Scheduler
 from sentiment.search.study.spending import BUDGET_KEY, Meter
 from sentiment.search.study.stored.claims import ClaimedTrial, claim
-from sentiment.search.study.stored.endings import give_up_paused, keep_outcome, release, settle
+from sentiment.search.study.stored.endings import release, settle
 from sentiment.search.study.stored.store import CONTROLLER_KEY, DEFINITION_KEY, START_KEY, TrialStore, list_commands
-from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder, read_seconds
+from sentiment.search.study.trial import OVER, PROGRESS_KEY, STOP_KEY, TrialAddress, read_folder
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +53,22 @@ class StoredStudy:
 
     Attributes:
         search: What is searched.
+        agenda: Decides what comes next.
         name: Name of the study.
     """
 
     def __init__(self, store: TrialStore, search: Searched) -> None:
         self.store = store
-        self.search = search
         self.name = store.name
         self._budget = search.options.limit
         self._heartbeat = Heartbeat(store.write_lease, store.lease, HEARTBEAT_SECONDS)
         self._failed_before = {trial.number for trial in store.trials() if trial.state == TrialState.FAIL}
-        self._agenda = self._plan(search)
-        self._meter = Meter(search.repeats.count, search.pruner, search.reader)
+        self._plan(search)
 
-    def _plan(self, search: Searched) -> Agenda:
-        return Agenda(search, self._failed_before, self.spent, lambda: self.store.is_redefined)
+    def _plan(self, search: Searched) -> None:
+        self.search = search
+        self.agenda = Agenda(search, self._failed_before, self.spent, lambda: self.store.is_redefined)
+        self._meter = Meter(search.repeats.count, search.pruner, search.reader)
 
     def __enter__(self) -> StoredStudy:
         self._heartbeat.start()
@@ -79,16 +79,6 @@ class StoredStudy:
         self.store.lease.is_ending = True
         self.store.write_lease(self.store.lease.record())  # until when it was at work
         self.store.lease.release()
-
-    @property
-    def directions(self) -> list[str]:
-        """``minimize`` or ``maximize``, for every objective."""
-        return [direction.name.lower() for direction in self.store.study.directions]
-
-    @property
-    def metric_names(self) -> list[str] | None:
-        """Names of the objectives, where they have some."""
-        return self.store.study.metric_names
 
     def address_of(self, claimed: ClaimedTrial, repeat: int) -> TrialAddress:
         """Return where the job of a repeat finds its trial."""
@@ -118,21 +108,16 @@ class StoredStudy:
         Raises:
             StudyChangedError: They differ in more than the space, and changes are not allowed.
         """
-        self.search, changes = join(self.store, search)
-        self._agenda = self._plan(self.search)
-        self._meter = Meter(self.search.repeats.count, self.search.pruner, self.search.reader)
+        grown, changes = join(self.store, search)
+        self._plan(grown)
         self.store.write_attribute(BUDGET_KEY, asdict(self._budget))
         if changes:
             log.info("Study %s has changed: %s", self.name, "; ".join(changes))
-            log.info("%s", describe_growth(self.search, self._agenda, self.trials()))
+            log.info("%s", describe_growth(grown, self.agenda, self.trials()))
 
     def claim(self) -> ClaimedTrial | None:
         """Take the next trial; None where there is nothing to do now."""
-        return claim(self.store, self.search, self._agenda)
-
-    def keep_outcome(self, trial_id: int, repeat: int, outcome: Outcome) -> None:
-        """Keep how a job ended that could not write it itself."""
-        keep_outcome(self.store, trial_id, repeat, outcome)
+        return claim(self.store, self.search, self.agenda)
 
     def settle(self, trial_id: int, outcome: Outcome) -> bool:
         """Tell the study how a trial ended; return whether that counts: another command may have taken it over."""
@@ -141,10 +126,6 @@ class StoredStudy:
     def release(self, trial_id: int) -> None:
         """Give a trial back that was stopped: it waits, with its parameters, for the next process."""
         release(self.store, self.search, trial_id)
-
-    def give_up_paused(self, *, is_over: bool) -> list[FrozenTrial]:
-        """Prune the paused trials that nobody will promote any more: all where the study is over, else the excess."""
-        return give_up_paused(self.store, self.search, self._agenda, is_over=is_over)
 
     def trials(self) -> list[FrozenTrial]:
         """List all trials; they are the storage's own, not to be changed."""
@@ -156,32 +137,20 @@ class StoredStudy:
         Args:
             trials: All trials, where the caller has read them already.
         """
-        return self._agenda.follow(self.trials() if trials is None else trials)
-
-    def count(self) -> Counter[str]:
-        """Count the trials by state: complete, pruned, failed, running, waiting, paused."""
-        return self.look().counts
-
-    def count_total(self, trials: Sequence[FrozenTrial]) -> int | None:
-        """Return the trials of the study in the end, those of an earlier space included; None: its budget decides."""
-        return self._agenda.count_total(trials)
-
-    def list_failed(self) -> list[FrozenTrial]:
-        """List the trials without a result that the study is to have one of, and that may be tried again."""
-        return self._agenda.list_failed(self.trials())
+        return self.agenda.follow(self.trials() if trials is None else trials)
 
     @property
     def is_served(self) -> bool:
         """Whether every trial of this command has ended or stays paused."""
-        return self._agenda.is_served(self.trials())
+        return self.agenda.is_served(self.trials())
 
     def describe_left(self) -> Iterator[str]:
         """Tell of trials that have not ended though this command has nothing left to do: a line of each kind."""
         ledger = self.look()
-        waiting = self._agenda.leave_to_others(ledger.list_open("waiting"))
+        waiting = self.agenda.leave_to_others(ledger.list_open("waiting"))
         first = sum(trial.datetime_start is None for trial in waiting)
         all_paused = ledger.list_open("paused")
-        paused = self._agenda.leave_to_others(all_paused)
+        paused = self.agenda.leave_to_others(all_paused)
         promotes = isinstance(self.search.pruner, Scheduler)  # else they go on as what was interrupted does
         parts = {
             "were to be tried first": first,
@@ -201,7 +170,7 @@ class StoredStudy:
 
     def describe_end(self) -> str:
         """Return why the study ends though its budget may have room, and what of it is used; empty: the budget did."""
-        reason = self._agenda.explain_end(self.trials())
+        reason = self.agenda.explain_end(self.trials())
         return f"{reason}: the study ends with {self.describe_budget()}." if reason else ""
 
     def show(self, trial: FrozenTrial) -> FrozenTrial:
@@ -210,18 +179,10 @@ class StoredStudy:
         shown.params = show_values({**trial.params, **(self.search.reader.read(trial) or {})})
         return shown
 
-    def read_outcomes(self, trial_id: int) -> dict[int, Outcome]:
-        """Return what the trial's jobs have kept, by repeat."""
-        return read_outcomes_of(self.store.read(trial_id))
-
     def read_progress(self, trial_id: int) -> str:
         """Return what changes whenever a trial's job gets on."""
         trial = self.store.read(trial_id)
         return f"{trial.system_attrs.get(PROGRESS_KEY)} {len(trial.intermediate_values)} {sorted(trial.user_attrs)}"
-
-    def read_seconds(self, trial_id: int, repeat: int) -> float:
-        """Return for how long a trial's job has run, earlier attempts included."""
-        return read_seconds(self.store.read(trial_id), repeat)
 
     def end_at_report(self, trial_id: int) -> None:
         """Ask a trial of this command to end at its next report, as the budget of time is over."""
