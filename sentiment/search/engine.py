@@ -23,7 +23,7 @@ from sentiment.flat import flatten, is_within
 from sentiment.format import format_duration, format_number, write_own_command
 from sentiment.nearest import nearest
 from sentiment.private import begin_jobs
-from sentiment.search.application import Application, application_of, find_home, freeze
+from sentiment.search.application import application_of, find_home, freeze
 from sentiment.search.budget import DEFAULT_TRIALS
 from sentiment.search.controller import Controller
 from sentiment.search.options import StudyOptions, is_population
@@ -64,19 +64,18 @@ def run_study(
     """
     begin_jobs()
     context = freeze(context)
-    application = application_of(task)
     home = find_home(task, config)
     options = open_end(options, config)
     require_named_by_a_person(options.sampler, config)
-    search = Search.read(options, lines, context, config, application, home)
-    check_search(search, application)
+    search = Search.read(options, lines, context, config, application_of(task), home)
+    check_search(search)
     require_own_folder(search.study_dir, options.known_name, search.storage_url)
     require_own_workers(search)
     runner = JobRunner(task, len(options.direction), context, config)
     if options.dry_run:
         from sentiment.search.dry_run.page import report_dry_run
 
-        report_dry_run(search, runner, application)
+        report_dry_run(search, runner)
         return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(f"Preparing workers, whose files are in {tempfile.gettempdir()},"):
@@ -86,9 +85,9 @@ def run_study(
         write_study_address(search.study_dir, study.name, search.storage_url, write_own_command())
         observers = choose_observers(search, context, jobs_print_here=isinstance(executor, InProcess))
         assert isinstance(study.search, Search), "with the parameters' names in this study"
-        planner = JobPlanner(study.search, study, application)
-        require_same_data(study.search, study.name, study.look().standing, application)
-        warn_of_changed_code(study.search, study.store, study.look().standing, application)
+        planner = JobPlanner(study.search, study)
+        require_same_data(study.search, study.name, study.look().standing)
+        warn_of_changed_code(study.search, study.store, study.look().standing)
         study.search.tell_of_late_starts(study.trials())
         Controller(study, executor, planner, observers).run()
         if not study.store.is_to_stop:  # on request: it may yet come to a trial within the limits
@@ -204,7 +203,7 @@ CONSTRAINT_WORDS = {"true": "True", "false": "False", "null": "None"}
 """What YAML and a constraint call differently."""
 
 
-def check_search(search: Search, application: Application) -> None:
+def check_search(search: Search) -> None:
     """Compose every corner of the space, of a grid every point, and validate it where the application can.
 
     That is every choice, both ends of every interval and every branch, less the points that the application has
@@ -219,15 +218,15 @@ def check_search(search: Search, application: Application) -> None:
     known = points or [search.space.to_overrides(corner) for corner in list_corners(search.space, is_valid=any_point)]
     faults = dict.fromkeys(_find_unknown_names(search, known))
     for overrides in points:
-        if overrides in application.checked:
+        if overrides in search.application.checked:
             continue
         try:
             config = search.composer.compose(overrides)
         except COMPOSE_ERRORS as error:
             faults[_blame(overrides, error)] = None
             continue
-        if application.find_faults is not None:
-            faults |= dict.fromkeys(application.find_faults(config))
+        if search.application.find_faults is not None:
+            faults |= dict.fromkeys(search.application.find_faults(config))
     if not faults:
         faults = dict.fromkeys([*_check_seed(search), *_check_epochs(search), *_check_population(search)])
     if faults:

@@ -14,7 +14,6 @@ from sentiment.composing import COMPOSE_ERRORS, find_reason
 from sentiment.errors import ConfigError, DataError, Fault, ModelFileError, SentimentError
 from sentiment.format import join_names
 from sentiment.json_file import digest_json
-from sentiment.search.application import Application
 from sentiment.search.controller import PlanError
 from sentiment.search.options import StudyOptions
 from sentiment.search.search import Search
@@ -63,7 +62,7 @@ def read_epochs(config: DictConfig, options: StudyOptions) -> float | None:
     )
 
 
-def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], application: Application) -> None:
+def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial]) -> None:
     """Insist that the trials which have a result read the data that is there now.
 
     One trial is asked of all that read the same data then and have the same choices: files and data sets are choices,
@@ -73,7 +72,6 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
         search: What is searched, as the study knows it.
         name: The study's name.
         trials: Its standing trials.
-        application: Tells which data a configuration reads.
 
     Raises:
         StudyChangedError: The data has changed, whatever changes are allowed.
@@ -91,7 +89,7 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
             continue
         asked.add((stored, choices))
         try:
-            data = application.identify_data(search.composer.compose(search.to_overrides(point)))
+            data = search.application.identify_data(search.composer.compose(search.to_overrides(point)))
         except SentimentError:
             continue  # it is not there any more; a trial that needs it will say so
         if data not in (None, stored):
@@ -100,9 +98,7 @@ def require_same_data(search: Search, name: str, trials: Sequence[FrozenTrial], 
         raise refuse_other_data(name, changed)
 
 
-def warn_of_changed_code(
-    search: Search, store: TrialStore, trials: Sequence[FrozenTrial], application: Application
-) -> None:
+def warn_of_changed_code(search: Search, store: TrialStore, trials: Sequence[FrozenTrial]) -> None:
     """Say which trials have a result of other code, and from which commits they are.
 
     Where the application identifies its code, that decides: a commit does not tell one uncommitted change from another,
@@ -111,7 +107,7 @@ def warn_of_changed_code(
     ended = [trial for trial in trials if trial.state.is_finished() and trial.values]
     if not ended:
         return
-    code = application.identify_code(search.config)
+    code = search.application.identify_code(search.config)
     known = [trial for trial in ended if code is not None and CODE_KEY in trial.system_attrs]
     other = [str(trial.number) for trial in known if trial.system_attrs[CODE_KEY] != code]
     unequal = [trial for trial in ended if code is None or trial.system_attrs.get(CODE_KEY) != code]
@@ -154,18 +150,15 @@ class JobPlanner:
     Args:
         search: What is searched.
         study: The stored study.
-        application: Tells which data a configuration reads and which code a result depends on, so that changed ones are
-            not mistaken for the same.
     """
 
-    def __init__(self, search: Search, study: StoredStudy, application: Application) -> None:
+    def __init__(self, search: Search, study: StoredStudy) -> None:
         self._search = search
         self._study = study
-        self._application = application
         options = search.options
         is_timed = any(name.startswith(TIMED) for name in (*(options.metric_names or ()), *options.limits))
         self._is_reusing = options.reuse != "none" and not is_timed
-        is_shared = self._is_reusing and options.reuse == "folder" and application.identifies_code
+        is_shared = self._is_reusing and options.reuse == "folder" and search.application.identifies_code
         self._shared = SharedResults(search.study_dir) if is_shared else None
         self._changes = Changes()
         self._known: dict[str, tuple[FrozenTrial, int]] = {}  # identity of a complete job to its trial and repeat
@@ -209,7 +202,7 @@ class JobPlanner:
     def _list_refused(self, point: Point) -> set[str]:
         """Return what of a point is refused, as `_list_kinds`; empty: nothing is."""
         try:
-            self._application.identify_data(self._search.composer.compose(self._search.to_overrides(point)))
+            self._search.application.identify_data(self._search.composer.compose(self._search.to_overrides(point)))
         except (*COMPOSE_ERRORS, *REFUSALS) as error:
             return _list_kinds(error)
         return set()
@@ -225,7 +218,7 @@ class JobPlanner:
             config = search.composer.compose(overrides)
         store, number = self._study.store, claimed.number * search.repeats.count + repeat
         stored = store.read(claimed.trial_id)
-        data, code = self._application.identify_data(config), self._mark_code(claimed, stored, config)
+        data, code = search.application.identify_data(config), self._mark_code(claimed, stored, config)
         config = number_job(config, number)
         told = {DATA_KEY: data, EPOCHS_KEY: read_epochs(config, search.options)}
         for key, value in told.items():
@@ -242,7 +235,7 @@ class JobPlanner:
 
     def _mark_code(self, claimed: ClaimedTrial, stored: FrozenTrial, config: DictConfig) -> str | None:
         """Return the code that trains a trial, which is noted; `SEVERAL` where an earlier attempt was by another."""
-        code = self._application.identify_code(config)
+        code = self._search.application.identify_code(config)
         known = stored.system_attrs.get(CODE_KEY) if read_repeats(stored, ATTEMPT_KEY) else None
         marked = code if known in (None, code) else SEVERAL
         if marked != known:
@@ -320,8 +313,8 @@ class JobPlanner:
         folder = self._search.study_dir / read_subdir(job.config)
         try:
             with self._shared.taking_over(result, folder):
-                if self._application.adopt is not None:
-                    self._application.adopt(folder, job.number)
+                if self._search.application.adopt is not None:
+                    self._search.application.adopt(folder, job.number)
         except (OSError, SentimentError) as error:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None

@@ -83,6 +83,9 @@ class Search:
 
     options: StudyOptions  # the study's options
     config: DictConfig  # the composed configuration of the sweep
+    # What the application tells, e.g. which data a configuration reads and which code a result depends on, so that
+    # changed ones are not mistaken for the same.
+    application: Application
     space: Space  # what may be chosen
     is_valid: Validity  # whether a point satisfies the constraints
     extend: CustomSpace | None  # the application's own search space; None: there is none
@@ -132,6 +135,7 @@ class Search:
         return cls(
             options=options,
             config=config,
+            application=application,
             space=space,
             is_valid=is_valid,
             extend=_find_custom_space(options.custom_search_space),

@@ -11,11 +11,11 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -24,7 +24,6 @@ from optuna.trial import FrozenTrial
 from sentiment.composing import find_reason
 from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id
-from sentiment.search.application import Application
 from sentiment.search.budget import Spending
 from sentiment.search.dry_run.probe import Measured, measure
 from sentiment.search.planning import require_same_data
@@ -79,41 +78,29 @@ class Left:
         return trials
 
 
-def find_left(search: Search, application: Application) -> Left:
+def find_left(search: Search) -> Left:
     """Find what a command would run.
 
     Raises:
         StorageError: The storage cannot be read.
         StudyChangedError: The command would be refused: the study is another one.
     """
-    name = search.options.known_name
-    if name is not None:
-        try:
-            with open_for_reading(read_address(search.storage_url, search.study_dir), name) as study:
+    options, study, attributes, stored = search.options, None, dict[str, Any](), None
+    with ExitStack() as stack:
+        if options.known_name is not None:
+            address = read_address(search.storage_url, search.study_dir)
+            with suppress(StudyMissingError):
+                study = stack.enter_context(open_for_reading(address, options.known_name))
                 attributes = get_storage(study).get_study_system_attrs(get_study_id(study))
-                trials = settle_ended(study.get_trials(deepcopy=False), search.repeats, search.options.limits)
-                return _find_left(search, application, trials, attributes, study)
-        except StudyMissingError:
-            pass
-    return _find_left(search, application, None, {}, None)
-
-
-def _find_left(
-    search: Search,
-    application: Application,
-    stored: Sequence[FrozenTrial] | None,
-    attributes: Mapping[str, Any],
-    study: optuna.Study | None,
-) -> Left:
-    trials, options = stored or [], search.options
-    name = str(options.known_name)
-    definition, _ = settle_definition(search, study, attributes.get(DEFINITION_KEY), trials)
+                stored = settle_ended(study.get_trials(deepcopy=False), search.repeats, options.limits)
+        trials = stored or []
+        definition, _ = settle_definition(search, study, attributes.get(DEFINITION_KEY), trials)
     grown = search.continue_from(definition)
     meter = Meter(search.repeats.count, search.pruner, grown.reader)
     failed = [trial.number for trial in trials if trial.state.name == "FAIL"]
     agenda = Agenda(grown, failed, lambda known: meter.measure(known, list_commands(attributes)))
     ledger = agenda.follow(trials)
-    require_same_data(grown, name, ledger.standing, application)
+    require_same_data(grown, str(options.known_name), ledger.standing)
     waiting, running, paused = (
         [trial for trial in ledger.list_open(state) if not grown.reader.is_left_behind(trial)]
         for state in ("waiting", "running", "paused")

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment.format import format_bytes, format_count, format_duration, format_number, join_names
-from sentiment.search.application import Application
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, list_unmeasured, probe_search
 from sentiment.search.dry_run.probe import Measured
@@ -30,7 +29,7 @@ COUNTED = 100_000
 """Points that are held against the constraints, to count the valid ones; more take too long."""
 
 
-def report_dry_run(search: Search, runner: JobRunner, application: Application) -> None:
+def report_dry_run(search: Search, runner: JobRunner) -> None:
     """Print the checked search, and an estimate of its time and memory from a short probe.
 
     The study's folder and its storage stay as they are, and nothing but the probe runs.
@@ -45,7 +44,7 @@ def report_dry_run(search: Search, runner: JobRunner, application: Application) 
     options = search.options
     slots = _take_slots(search)
     try:
-        left = find_left(search, application)
+        left = find_left(search)
         console.print(Text("Dry run: nothing is trained but a short probe\n", style="bold"))
         print_search(search, left, slots, console)
 
