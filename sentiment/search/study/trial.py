@@ -126,18 +126,14 @@ class StoredTrial(JobTrial):
     def __init__(self, study: optuna.Study, address: TrialAddress) -> None:
         self.number = address.number
         self.repeat = address.repeat
-        self._storage = get_storage(study)
-        self._study = study
-        self._trial_id = address.trial_id
-        self._study_dir = address.study_dir
-        self._deadline = address.deadline if address.host == socket.gethostname() else None
-        self._target = address.target
         self.origin = address.origin
         self.limited = address.limited
-        self._margin = address.margin
-        self._planned = address.code, address.data
-        self._is_last = address.is_last
         self.is_to_pause = address.target is not None
+        self._address = address
+        self._trial_id = address.trial_id
+        self._storage = get_storage(study)
+        self._study = study
+        self._deadline = address.deadline if address.host == socket.gethostname() else None
         self._steps = 0
         self._began = time.monotonic()
         self._waits_since = 0.0  # of the first sign before the work
@@ -154,8 +150,9 @@ class StoredTrial(JobTrial):
         self._earlier_ahead_seconds = self._ahead_seconds = read_ahead_seconds(stored, self.repeat)
         (folder / IDENTITY_FILE).unlink(missing_ok=True)  # of a job that had this folder before
         self.folder, self.attempt = folder, 1 if earlier is None else earlier["count"] + 1
-        relative = None if log_file is None else os.path.relpath(log_file, self._study_dir)
-        self._attempt = {"count": self.attempt, "folder": os.path.relpath(folder, self._study_dir), "log": relative}
+        study_dir = self._address.study_dir
+        relative = None if log_file is None else os.path.relpath(log_file, study_dir)
+        self._attempt = {"count": self.attempt, "folder": os.path.relpath(folder, study_dir), "log": relative}
         self.write_attempt()
 
     def write_attempt(self) -> None:
@@ -207,7 +204,7 @@ class StoredTrial(JobTrial):
                 self._storage.set_trial_system_attr(self._trial_id, VALUES_KEY.format(step=step), values)
             self._storage.set_trial_intermediate_value(self._trial_id, step, values[0])
         if len(values) == 1:
-            _prune(self._study, self._trial_id, step, self._margin * error)
+            _prune(self._study, self._trial_id, step, self._address.margin * error)
 
     def saved(self, steps: int | None = None) -> None:
         """Take it that the job can go on from here, after so many reports, if it is stopped now.
@@ -217,7 +214,7 @@ class StoredTrial(JobTrial):
         Raises:
             RunPaused: The trial has come to the rung where it waits for its promotion, as its reports tell.
         """
-        steps, target = self._steps if steps is None else steps, self._target
+        steps, target = self._steps if steps is None else steps, self._address.target
         if (
             target is not None
             and not self._is_done
@@ -227,7 +224,7 @@ class StoredTrial(JobTrial):
 
     def finish_repeat(self, value: float) -> None:
         """Take the final value of a repeat; see `finish_repeat`."""
-        finish_repeat(self._study, self._trial_id, self.repeat, value, is_last=self._is_last)
+        finish_repeat(self._study, self._trial_id, self.repeat, value, is_last=self._address.is_last)
 
     def describe(self, metrics: Mapping[str, float]) -> None:
         """Note numbers beside the objective."""
@@ -235,8 +232,8 @@ class StoredTrial(JobTrial):
 
     def depends_on(self, *, code: str | None = None, data: str | None = None) -> None:
         """Take away the job's identity, where it was planned with other code or data than its result depends on."""
-        other = {CODE_KEY: SEVERAL} if code not in (None, self._planned[0]) else {}
-        other |= {DATA_KEY: data} if data is not None and data != self._planned[1] else {}
+        other = {CODE_KEY: SEVERAL} if code not in (None, self._address.code) else {}
+        other |= {DATA_KEY: data} if data is not None and data != self._address.data else {}
         if other:
             for key, value in {**other, IDENTITY_KEY.format(repeat=self.repeat): None}.items():
                 self._storage.set_trial_system_attr(self._trial_id, key, value)
