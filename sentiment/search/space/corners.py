@@ -20,14 +20,17 @@ Setting = tuple[str, int]
 MOST_CHECKED = 1_000
 """Points of a grid that are all checked before the first one runs; it takes some milliseconds each."""
 
+MOST_CORNERS = 400
+"""The largest product of extreme values that is listed in full."""
+
 _COMPLETIONS = 200
 """Random completions tried for a pair of values before it is taken to have no valid point."""
 
 
-def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[Point]:
+def list_corners(space: Space, *, is_valid: Validity) -> list[Point]:
     """List corners: both ends of each range and interval and every category, branches included.
 
-    Up to `limit` corners are the full product. Beyond that a product grows exponentially, while nearly all faults of a
+    Up to `MOST_CORNERS` are the full product. Beyond that a product grows exponentially, while nearly all faults of a
     configuration come from one value or from two that do not fit together: so then each value, and each pair of values
     that can meet, stands in at least one corner (a greedy pairwise cover), in as few corners as it finds. The same
     space gives the same corners.
@@ -36,13 +39,9 @@ def list_corners(space: Space, *, is_valid: Validity, limit: int = 400) -> list[
         space: The space.
         is_valid: Tells whether a complete point satisfies the constraints. Corners that do not are left out, and so
             are pairs of values for which no valid point is found in 200 tries.
-        limit: The largest product that is listed in full.
     """
-    count = space.count_points(lambda distribution: len(extreme_values(distribution)))
-    assert count is not None, "the extreme values are always few"
-    if count <= limit:
-        return [point for point in space.list_points(extreme_values) if is_valid(point)]
-    return _PairwiseCover(space, is_valid).build()
+    points = list(itertools.islice(space.list_points(extreme_values), MOST_CORNERS + 1))
+    return list(filter(is_valid, points)) if len(points) <= MOST_CORNERS else _PairwiseCover(space, is_valid).build()
 
 
 def list_checked(space: Space, *, is_valid: Validity, is_grid: bool) -> list[Point]:
@@ -85,8 +84,8 @@ class _PairwiseCover:
                 del self.uncovered[pair]
                 continue
             points.append(self._to_point(positions))
-            for covered in _pairs_of(positions):
-                self.uncovered.pop(covered, None)
+            for one, other in itertools.combinations_with_replacement(positions.items(), 2):
+                self.uncovered.pop(_pair(one, other), None)
         return points
 
     def _list_pairs(self) -> dict[tuple[Setting, Setting], None]:
@@ -147,7 +146,3 @@ class _PairwiseCover:
 
 def _pair(one: Setting, other: Setting) -> tuple[Setting, Setting]:
     return (one, other) if one <= other else (other, one)
-
-
-def _pairs_of(positions: Mapping[str, int]) -> Iterator[tuple[Setting, Setting]]:
-    return (_pair(one, other) for one, other in itertools.combinations_with_replacement(positions.items(), 2))

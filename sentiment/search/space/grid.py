@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import FloatRange
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from sentiment.errors import ConfigError, Fault
 from sentiment.private import get_storage, get_study_id, get_trial_id, list_grid_points
 from sentiment.search.space.constraints import Validity, any_point
+from sentiment.search.space.distributions import count_values
 from sentiment.search.space.parameters import Point, Space
 from sentiment.search.space.points import Key, PointReader, TakenPoints, make_part
 
@@ -20,27 +21,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 
-class Grid(Mapping[Key, Point]):
-    """Points of a grid in order. It holds their values alone: a point is made when it is asked for."""
-
-    def __init__(self, names: tuple[str, ...], values: dict[Key, tuple[Any, ...]]) -> None:
-        self._names = names
-        self._values = values
-
-    def __getitem__(self, key: Key) -> Point:
-        return dict(zip(self._names, self._values[key], strict=True))
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
-def list_grid(space: Space, is_valid: Validity = any_point, *, seed: int | None = None) -> Grid:
+def list_grid(space: Space, is_valid: Validity = any_point, *, seed: int | None = None) -> dict[Key, Point]:
     """List the valid points of the grid, each once, in the order of Optuna's grid sampler.
 
     Raises:
@@ -50,11 +31,13 @@ def list_grid(space: Space, is_valid: Validity = any_point, *, seed: int | None 
     names, points = list_grid_points(values, seed)
     # A key has a part for every value: they are made once per value, not once per point.
     parts = [{id(value): make_part(name, value) for value in values[name]} for name in names]
-    found: dict[Key, tuple[Any, ...]] = {}
-    for point in points:
-        if is_valid(dict(zip(names, point, strict=True))):
-            found[tuple(sorted([known[id(value)] for known, value in zip(parts, point, strict=True)]))] = point
-    return Grid(names, found)
+    found: dict[Key, Point] = {}
+    for values_of_point in points:
+        point = dict(zip(names, values_of_point, strict=True))
+        if is_valid(point):
+            key = sorted([known[id(value)] for known, value in zip(parts, values_of_point, strict=True)])
+            found[tuple(key)] = point
+    return found
 
 
 def list_grid_values(space: Space) -> dict[str, list[Any]]:
@@ -68,16 +51,12 @@ def list_grid_values(space: Space) -> dict[str, list[Any]]:
         if parameter.condition is not None:
             problem = f"belongs to the branch {'='.join(parameter.condition)}; a grid has no branches"
             faults.append(Fault(parameter.key, problem, "choose hydra/sweeper/sampler=random or tpe"))
-        elif _is_continuous(parameter.distribution):
+        elif count_values(parameter.distribution) is None:
             problem = f"{parameter.distribution} has no grid"
             faults.append(Fault(parameter.key, problem, "write choice(...) or range(...), or choose another sampler"))
     if faults:
         raise ConfigError(faults)
     return {parameter.name: list_values(parameter.distribution) for parameter in space.parameters}
-
-
-def _is_continuous(distribution: BaseDistribution) -> bool:
-    return isinstance(distribution, FloatDistribution) and distribution.step is None
 
 
 def list_values(distribution: BaseDistribution) -> list[Any]:

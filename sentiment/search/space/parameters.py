@@ -158,13 +158,10 @@ class Space:
             for branch in _product([item for item in self.active(trunk) if item.condition is not None], list_values):
                 yield {**trunk, **branch}
 
-    def count_points(self, count: Callable[[BaseDistribution], int | None] = count_values) -> int | None:
-        """Count the points, every branch on its own; None where the values of some parameter cannot be counted.
-
-        Args:
-            count: Counts the values of a parameter that take part; those of an interval have no number.
-        """
-        counted = [(item, number) for item in self.parameters if (number := count(item.distribution)) is not None]
+    def count_points(self) -> int | None:
+        """Count the points, every branch on its own; None where a parameter is continuous."""
+        numbers = ((item, count_values(item.distribution)) for item in self.parameters)
+        counted = [(item, number) for item, number in numbers if number is not None]
         if len(counted) < len(self.parameters):
             return None
         total = 1

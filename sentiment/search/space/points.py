@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -153,11 +153,6 @@ class PointReader:
                 return True
         settings = self._read_settings(trial, drawn)
         return self._is_fixed_otherwise({**(self._read_defaults(settings) if trial.params else {}), **settings})
-
-    def read_keys(self, trials: Iterable[FrozenTrial]) -> dict[Key, int]:
-        """Return the points of trials, each with the number of its last trial."""
-        points = ((trial.number, self.read(trial)) for trial in trials)
-        return {make_key(point): number for number, point in points if point is not None}
 
     def _read(self, trial: FrozenTrial) -> Point | None:
         drawn = self._list_drawn(trial)

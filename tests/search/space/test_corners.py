@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from sentiment.search.space import corners
 from sentiment.search.space.corners import list_corners
 from sentiment.search.space.reading import read_space
 
@@ -60,28 +61,30 @@ WIDE_BRANCHES = {
     ],
     ids=["all", "unequal", "branch"],
 )
-def test_a_large_space_covers_each_pair_that_the_full_product_has(is_valid):
+def test_a_large_space_covers_each_pair_that_the_full_product_has(is_valid, monkeypatch):
     space = read_space([], WIDE, WIDE_BRANCHES, None)
-    full = list_corners(space, is_valid=is_valid, limit=10**9)
-    cover = list_corners(space, is_valid=is_valid, limit=100)
+    cover = list_corners(space, is_valid=is_valid)
+    assert list_corners(space, is_valid=is_valid) == cover
+    monkeypatch.setattr(corners, "MOST_CORNERS", 10**9)
+    full = list_corners(space, is_valid=is_valid)
     assert list_pairs(cover) == list_pairs(full)
     assert len(cover) < 40 < 1000 < len(full)
     assert all(is_valid(point) for point in cover)
     assert all(list(space.active(point)) and set(point) == {p.name for p in space.active(point)} for point in cover)
-    assert list_corners(space, is_valid=is_valid, limit=100) == cover
 
 
 def test_a_huge_space_is_covered_by_few_corners():
     params = {f"p{i}": "interval(0,1)" for i in range(40)}
     space = read_space([], params, {}, None)
-    corners = list_corners(space, is_valid=accept)
-    assert len(corners) <= 32
-    assert len(list_pairs(corners)) == 40 * 2 + 40 * 39 // 2 * 4
+    cover = list_corners(space, is_valid=accept)
+    assert len(cover) <= 32
+    assert len(list_pairs(cover)) == 40 * 2 + 40 * 39 // 2 * 4
 
 
-def test_corners_that_break_constraints_are_left_out():
+def test_corners_that_break_constraints_are_left_out(monkeypatch):
     space = read_space(["a=1,2,3", "b=1,2,3"], {}, {}, None)
-    corners = list_corners(space, is_valid=lambda point: point["a"] % point["b"] == 0)
-    assert [(corner["a"], corner["b"]) for corner in corners] == [(1, 1), (2, 1), (2, 2), (3, 1), (3, 3)]
+    found = list_corners(space, is_valid=lambda point: point["a"] % point["b"] == 0)
+    assert [(corner["a"], corner["b"]) for corner in found] == [(1, 1), (2, 1), (2, 2), (3, 1), (3, 3)]
     assert list_corners(space, is_valid=lambda point: False) == []
-    assert list_corners(space, is_valid=lambda point: False, limit=1) == []
+    monkeypatch.setattr(corners, "MOST_CORNERS", 1)
+    assert list_corners(space, is_valid=lambda point: False) == []

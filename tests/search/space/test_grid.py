@@ -115,3 +115,8 @@ def test_a_space_without_a_grid_is_a_fault():
     assert {fault.key for fault in caught.value.faults} == {"lr", "x"}
     with pytest.raises(ConfigError):
         list_grid(space)
+
+
+def test_an_interval_that_holds_one_number_is_that_number():
+    space = read_space(["x=interval(0.5,0.5)", "y=1,2"], {}, {}, None)
+    assert sorted((point["x"], point["y"]) for point in list_grid(space).values()) == [(0.5, 1), (0.5, 2)]

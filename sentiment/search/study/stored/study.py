@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sentiment.format import format_count, format_duration
 from sentiment.search.budget import Spending
 from sentiment.search.space.parameters import LabelledPoint, show_values
-from sentiment.search.space.points import TARGET_KEY, make_key
+from sentiment.search.space.points import TARGET_KEY, TakenPoints, make_key
 from sentiment.search.storage.lease import HEARTBEAT_SECONDS, SILENT_SECONDS, Heartbeat
 from sentiment.search.study.agenda import Agenda, Ledger
 from sentiment.search.study.definition import (
@@ -315,10 +315,10 @@ def _enqueue(
 def describe_growth(search: Searched, agenda: Agenda, trials: Sequence[FrozenTrial]) -> str:
     """Return in one line what a changed space leaves to do."""
     standing, grid = agenda.follow(trials).standing, search.grid
-    keys = search.reader.read_keys(standing)
-    inside = sum(search.reader.read(trial) is not None for trial in standing)
-    if grid is not None:
-        inside = len(keys.keys() & grid.keys())
+    if grid is None:
+        inside = sum(search.reader.read(trial) is not None for trial in standing)
+    else:
+        inside = len(TakenPoints(search.reader, grid).follow(standing))
     outside = len(standing) - inside
     new = f"{agenda.count_free(trials)} {'trials' if grid is None else 'new points'} to run"
     counted = "" if grid is not None else " that n_trials and the budget count"
