@@ -129,16 +129,12 @@ def _seed_quasi_random(options: dict[str, Any], trial_number: int) -> dict[str, 
 def _instantiate(options: dict[str, Any]) -> Any:
     """Build a sampler. Trials differ in its seed alone, so Hydra, which takes 10 ms, makes a builder once."""
     rest = {key: value for key, value in options.items() if key != "seed"}
-    is_plain = (
-        "seed" in options
-        and not rest.keys() & {"_partial_"}
-        and not any(isinstance(value, dict | list) for value in rest.values())
-    )
+    is_nested = any(isinstance(value, dict | list) for value in rest.values())
     with warnings.catch_warnings():
         # Which options are experimental is for who chose them in the configuration, not news at every trial.
         warnings.simplefilter("ignore", ExperimentalWarning)
         try:
-            if is_plain:
+            if "seed" in options and "_partial_" not in options and not is_nested:
                 return _make_builder(tuple(rest.items()))(seed=options["seed"])
             return construct(options, _TARGETS, _convert_="all")
         except (InstantiationException, ValueError, TypeError) as error:
@@ -185,12 +181,12 @@ class FreshSampler(BaseSampler):
         self._build = functools.partial(build_sampler, config, space=space, is_valid=is_valid, reader=reader)
         self._reader = reader if has_grown else None
         self._prior = tuple(prior)
-        self._is_kept = config.get("_target_") == hub.TARGET
-        self._kept: BaseSampler | None = None
+        self._is_of_hub = config.get("_target_") == hub.TARGET
         self._in_flight: dict[int, BaseSampler] = {}
         self._shown: dict[int, SeenStudy] = {}  # to the trials that are being drawn
         self._last = self._build(trial_number=0)  # faulty options show now, not in the first trial
-        self._grid = self._last if isinstance(self._last, ValidGridSampler) else None
+        # The one sampler of all trials: a grid's, or that of the hub from the first trial on.
+        self._only: BaseSampler | None = self._last if isinstance(self._last, ValidGridSampler) else None
         self._translated: list[tuple[FrozenTrial, FrozenTrial | None]] = []
         self._considers_pruned = bool(config.get("consider_pruned_trials"))  # CMA-ES, where somebody says so
         self._reads_pruned = self._considers_pruned or isinstance(_unwrap(self._last), _PRUNED_READERS)
@@ -198,17 +194,15 @@ class FreshSampler(BaseSampler):
     @property
     def grid(self) -> Mapping[Key, Point] | None:
         """The points of a grid; None where points are drawn."""
-        return None if self._grid is None else self._grid.grid
+        return self._only.grid if isinstance(self._only, ValidGridSampler) else None
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
-        if self._grid is not None:
-            return self._grid
-        if self._is_kept:
-            if self._kept is None:
-                self._kept = self._build(trial_number=trial.number)
-                if trial.number:
-                    log.info("The hub's sampler learns from stored trials; what it kept in memory alone begins anew.")
-            return self._kept
+        if self._only is None and self._is_of_hub:
+            self._only = self._build(trial_number=trial.number)
+            if trial.number:
+                log.info("The hub's sampler learns from stored trials; what it kept in memory alone begins anew.")
+        if self._only is not None:
+            return self._only
         if trial.number not in self._in_flight:
             sampler = self._build(trial_number=trial.number)
             if not self._considers_pruned:  # its space is that of complete trials, and those look pruned before
