@@ -318,7 +318,7 @@ class JobPlanner:
         except (OSError, SentimentError) as error:
             log.warning("%s is run again: the equal %s cannot be taken over (%s).", folder, result.folder, error)
             return None
-        outcome = Outcome("complete", result.values, adopted_from=result.folder)
+        outcome = Outcome("complete", tuple(result.values), adopted_from=result.folder)
         return self._give(job, outcome, result.described)
 
     def _give(self, job: Job, outcome: Outcome, described: Mapping[str, float]) -> Outcome:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, Space, name_key, read_value
 from sentiment.search.space.points import ReadSettings, find_other_point, find_value, write_setting, write_told
 from sentiment.search.study.history import StudyHistory, has_study, read_study
-from sentiment.search.study.limits import CONSTRAINT_KEY
+from sentiment.search.study.limits import CONSTRAINT_KEY, list_undescribed
 from sentiment.search.study.ranking import rank_trials
 
 log = logging.getLogger(__name__)
@@ -233,8 +232,8 @@ def list_prior_trials(
     for trial in complete:
         written = {key: write_told(value) for key, value in trial.parameters.items()}
         point = find_other_point(space, is_valid, written, read_defaults)
-        unknown = {name for name in limits if math.isnan(trial.attributes.get(name, math.nan))}
-        lacking |= unknown
+        unknown = list_undescribed(trial.attributes, limits)
+        lacking.update(unknown)
         if point is not None and not unknown:
             excess = {name: trial.attributes[name] - bound for name, bound in sorted(limits.items())}
             distributions = {item.name: item.distribution for item in space.active(point)}

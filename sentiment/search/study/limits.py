@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
@@ -82,9 +81,9 @@ def hold_to_limits(
     )
 
 
-def list_undescribed(described: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
+def list_undescribed(described: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
     """List the limited numbers that a trial did not describe, or described as NaN."""
-    return [name for name in limits if not _is_number(described.get(name))]
+    return [name for name in limits if math.isnan(described.get(name, math.nan))]
 
 
 def measure_breach(trial: FrozenTrial) -> float:
@@ -133,7 +132,3 @@ def require_feasible(trials: Sequence[FrozenTrial], limits: Mapping[str, float])
         "narrow the search space to where the limits can be kept, run more trials (hydra.sweeper.n_trials), "
         "or raise the limits in a new study",
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

@@ -12,13 +12,13 @@ import glob
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sentiment.atomic import write_text
-from sentiment.json_file import read_json, write_json
+from sentiment.json_file import read_dataclass, write_json
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class SharedResult:
     """The result of one finished job."""
 
     folder: str  # the job's folder, relative to the folder of all studies
-    values: tuple[float, ...]  # its objectives
+    values: Sequence[float]  # its objectives
     described: Mapping[str, float] = field(default_factory=dict)  # numbers that it described beside them
 
 
@@ -74,14 +74,13 @@ class SharedResults:
         """Read a result; None where nobody left one, or its folder is gone or holds another."""
         file = self._file(identity)
         try:
-            content = read_json(file)
-            result = SharedResult(content["folder"], tuple(map(float, content["values"])), dict(content["described"]))
+            result = read_dataclass(SharedResult, file)
             places = self._list_places(Path(result.folder))
             folder = next((place for place in places if _holds(place, identity)), None)
             return None if folder is None else replace(result, folder=self.relate(folder))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError) as error:
             log.warning("%s is left out: it cannot be read (%s).", file, error)
             return None
 
