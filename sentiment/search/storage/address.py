@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -206,9 +207,9 @@ def storage_errors(description: str) -> Iterator[None]:
 
 
 def storage_failures() -> tuple[type[Exception], ...]:
-    """Return what Optuna, the file system, and SQLAlchemy where anybody has imported it, raise about a storage."""
+    """Return what Optuna, the file system, SQLite, and SQLAlchemy where it is imported, raise about a storage."""
     module = sys.modules.get("sqlalchemy.exc")
-    return (StorageInternalError, OSError, *(() if module is None else (module.SQLAlchemyError,)))
+    return (StorageInternalError, OSError, sqlite3.Error, *(() if module is None else (module.SQLAlchemyError,)))
 
 
 def explaining_damage(path: Path) -> AbstractContextManager[None]:

@@ -146,13 +146,10 @@ def _require_own_database(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     with storage_errors(f"Opening the SQLite file {path}"):
-        try:
-            # Not mode=ro: what a killed process was writing has to be rolled back before anything can be read.
-            uri = f"{path.absolute().as_uri()}?mode=rw"
-            with closing(sqlite3.connect(uri, uri=True, timeout=SQLITE_WAIT_SECONDS)) as connection:
-                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        except sqlite3.Error as error:
-            raise OSError(str(error)) from error
+        # Not mode=ro: what a killed process was writing has to be rolled back before anything can be read.
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, uri=True, timeout=SQLITE_WAIT_SECONDS)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if (names and "studies" not in names) or "experiments" in names:
         raise StorageError(
             f"{path} is a database of another program: it has the tables {', '.join(sorted(names)[:5])}.",

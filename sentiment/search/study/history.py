@@ -19,8 +19,10 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sentiment.credentials import STORAGE_PASSWORD
+from sentiment.errors import explaining
 from sentiment.private import get_storage, get_study_id
 from sentiment.search.budget import Budget
 from sentiment.search.space.parameters import name_key, read_value
@@ -70,9 +72,12 @@ class StudyMissingError(StorageError):
 class TrialHistory:
     """One trial."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     number: int  # number in the study
     state: State  # how it stands or ended
-    parameters: Mapping[str, float | str]  # override key, without Hydra's ``+``, to the drawn value: a number, or text
+    # Override key, without Hydra's ``+``, to the drawn value: a number, or text.
+    parameters: Mapping[str, int | float | str]
     values: tuple[float, ...] = ()  # the objectives, combined over the repeats; empty without a result
     # Step of the pruner to the objective reported there.
     intermediate: Mapping[int, float] = field(default_factory=dict)
@@ -84,7 +89,8 @@ class TrialHistory:
     adopted_from: str | None = None  # folders of the equal jobs of other studies whose results it has
     # Limit to by how much it is broken; empty where all are kept.
     excess: Mapping[str, float] = field(default_factory=dict)
-    attributes: Mapping[str, float] = field(default_factory=dict)  # numbers that the job described beside its objective
+    # Numbers that the job described beside its objective.
+    attributes: Mapping[str, int | float] = field(default_factory=dict)
     # Number of the trial from whose checkpoint it went on, a copy in a population: what it has is due to the settings
     # of its whole line; None: it began anew.
     continues: int | None = None
@@ -99,6 +105,8 @@ class TrialHistory:
 @dataclass(frozen=True)
 class StudyHistory:
     """A study."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: str  # its name
     objectives: tuple[str, ...] | None  # names of the objectives; None where the study has none
@@ -131,24 +139,11 @@ def parse_history(text: str) -> StudyHistory:
         StorageError: It is no study, or one of another version.
     """
     try:
-        content = json.loads(text)
-        names = content["objectives"]
-        known = {
-            "objectives": None if names is None else tuple(names),
-            "directions": tuple(content["directions"]),
-            "trials": tuple(_parse_trial(trial) for trial in content["trials"]),
-            "best": tuple(content["best"]),
-            "log_scaled": frozenset(content["log_scaled"]),
-        }
-        return StudyHistory(**{**content, **known})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StorageError(f"this is no stored study: {error}", "report on the study's own folder") from error
-
-
-def _parse_trial(content: dict[str, Any]) -> TrialHistory:
-    intermediate = {int(step): value for step, value in content["intermediate"].items()}
-    lists = {name: tuple(content.get(name, ())) for name in ("values", "means", "jobs")}
-    return TrialHistory(**{**content, **lists, "intermediate": intermediate})
+        return TypeAdapter(StudyHistory).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = f"this is no stored study: {'.'.join(map(str, first['loc']))} {first['msg']}"
+        raise StorageError(problem, "report on the study's own folder") from error
 
 
 def has_study(study_dir: Path) -> bool:
@@ -209,20 +204,16 @@ def _open_storage(address: Address) -> Iterator[BaseStorage]:
     from sqlalchemy import create_engine, inspect
 
     url = _reading_url(address)
-    try:
-        with explaining_version(address):
-            engine = create_engine(url)
-            has_studies = inspect(engine).has_table("studies")
-            engine.dispose()
-            if not has_studies:
-                raise _missing(None, [], address)
-            storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
-    except storage_failures() as error:
-        raise StorageError(
-            f"Reading {address} failed: {' '.join(str(error).split())}",
-            f"check that it is the study's database "
-            f"and that it can be reached; its password, if it has one, goes into the variable {STORAGE_PASSWORD}",
-        ) from error
+    remedy = "check that it is the study's database and that it can be reached; its password, if it has one, goes into "
+    remedy += f"the variable {STORAGE_PASSWORD}"
+    failing = explaining(f"Reading {address} failed", remedy, StorageError, storage_failures())
+    with failing, explaining_version(address):
+        engine = create_engine(url)
+        has_studies = inspect(engine).has_table("studies")
+        engine.dispose()
+        if not has_studies:
+            raise _missing(None, [], address)
+        storage = RDBStorage(url, skip_table_creation=True, skip_compatibility_check=False)
     try:
         yield storage
     finally:

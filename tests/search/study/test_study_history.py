@@ -120,6 +120,7 @@ def test_branches_and_repeats(sweep, study_dir, tmp_path):
     history = read_study(None, study_dir)
     assert history.repeats == 2
     assert history.conditions == {"x": ("shape=round",)}
+    assert parse_history(write_history(history)) == history
     assert all(("x" in trial.parameters) == (trial.parameters["shape"] == "round") for trial in history.trials)
 
 
