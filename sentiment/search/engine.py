@@ -94,13 +94,8 @@ def run_study(
             require_feasible(study.trials(), options.limits)
 
 
-def require_own_workers(search: Search) -> None:
-    """Insist that what only our own workers keep to is not asked of a launcher, which would not.
-
-    Raises:
-        ConfigError: It is.
-    """
-    options = search.options
+def list_kept_by_workers(options: StudyOptions) -> list[str]:
+    """List the keys that are set and that only our own worker processes keep to."""
     asked = {
         "trial_timeout": options.trial_timeout is not None,
         "progress_timeout": options.progress_timeout is not None,
@@ -109,11 +104,20 @@ def require_own_workers(search: Search) -> None:
         "trials_per_device": options.trials_per_device > 1,
         "devices": options.devices not in ("auto", "unused"),
     }
+    return [f"hydra.sweeper.{name}" for name, is_asked in asked.items() if is_asked]
+
+
+def require_own_workers(search: Search) -> None:
+    """Insist that what only our own workers keep to is not asked of a launcher, which would not.
+
+    Raises:
+        ConfigError: It is.
+    """
     problem = "a launcher's jobs are not ended from here, nor given threads and devices"
     own = "take the launcher's own, e.g. hydra.launcher.timeout_min, or "
     own = own if "timeout_min" in search.config.hydra.launcher else ""  # joblib and Ray have no such keys
     remedy = f"{own}leave the launcher out: our worker processes keep to it"
-    faults = [Fault(f"hydra.sweeper.{name}", problem, remedy) for name, is_asked in asked.items() if is_asked]
+    faults = [Fault(key, problem, remedy) for key in list_kept_by_workers(search.options)]
     if search.has_launcher and faults:
         raise ConfigError(faults)
 
@@ -187,9 +191,8 @@ def build_executor(search: Search, runner: JobRunner) -> Executor:
 
         return Launches(runner, options.n_jobs)
     devices = list_devices(options.devices)
-    has_own = options.threads_per_job is not None or options.fresh_processes or options.has_patience
-    has_own |= options.is_without_devices  # this process may see some; the driver is not asked: it may be ill
-    if options.n_jobs == 1 and not devices and not has_own:
+    # With devices=none this process may see some; the driver is not asked: it may be ill.
+    if options.n_jobs == 1 and not devices and not list_kept_by_workers(options):
         return InProcess(runner)
     from sentiment.search.workers.processes import WorkerProcesses
 

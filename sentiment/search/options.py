@@ -180,11 +180,6 @@ class StudyOptions(BaseModel):
         return Budget(self.budget, self.full_trials, self.epochs)
 
     @property
-    def has_patience(self) -> bool:
-        """Whether jobs may be ended, which takes processes of their own."""
-        return self.trial_timeout is not None or self.progress_timeout is not None
-
-    @property
     def is_without_devices(self) -> bool:
         """Whether jobs are to see no GPU, though there may be some."""
         return self.devices in ("none", [])

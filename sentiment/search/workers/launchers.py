@@ -101,8 +101,6 @@ class Launches:
 
     def wait(self, timeout_seconds: float) -> list[Finished]:
         """Return the jobs that ended."""
-        if not self._running:
-            return []
         try:
             finished = [self._ended.get(timeout=timeout_seconds)]
         except queue.Empty:

@@ -85,7 +85,7 @@ def test_a_driver_that_does_not_answer_is_a_fault(no_gpu, monkeypatch, tmp_path)
     monkeypatch.setattr(slots, "_list_gpus", lambda command: pytest.fail("asked, though the GPUs do not matter"))
     options = SimpleNamespace(
         devices="none", is_without_devices=True, n_jobs=1, threads_per_job=None, fresh_processes=False,
-        has_patience=False, trials_per_device=1, devices_per_trial=1,
+        trial_timeout=None, progress_timeout=None, trials_per_device=1, devices_per_trial=1,
     )  # fmt: skip
     search = SimpleNamespace(options=options, has_launcher=False, study_dir=tmp_path)
     monkeypatch.setattr(processes, "WorkerProcesses", lambda runner, slots, *_, **__: slots)
