@@ -55,13 +55,13 @@ def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial |
         take_over_dead(store, search, agenda.follow(store.trials()))
         if store.is_to_stop:
             return None
-        trials = store.trials()
-        step = agenda.choose(trials)
-        while step is not None and step.trial is not None and not _adapt(store, search, step):
+        while True:
             trials = store.trials()
             step = agenda.choose(trials)
-        if step is None:
-            return None
+            if step is None:
+                return None
+            if step.trial is None or step.kind == "retry" or _adapt(store, search, step.trial):
+                break
         trial = _begin(store, search, step)
         if trial is None:
             return None
@@ -79,16 +79,12 @@ def claim(store: TrialStore, search: Searched, agenda: Agenda) -> ClaimedTrial |
     return ClaimedTrial(trial.number, trial_id, values, read_outcomes_of(stored), trials, reports)
 
 
-def _adapt(store: TrialStore, search: Searched, step: Step) -> bool:
+def _adapt(store: TrialStore, search: Searched, trial: FrozenTrial) -> bool:
     """Let a trial that goes on have its point under the names of the space as it is now.
 
     Returns:
         Whether it may go on; else it has ended as pruned: the space has changed, and its point is none of it.
     """
-    trial = step.trial
-    assert trial is not None
-    if step.kind == "retry":
-        return True
     if search.reader.is_left_behind(trial):
         reason = "the space has changed, and its point is none of it any more"
         give_up(store, search, trial, Outcome("pruned", reason=reason))
@@ -107,23 +103,21 @@ def _begin(store: TrialStore, search: Searched, step: Step) -> optuna.Trial | No
     Returns:
         The trial; None where its own job, which stood in a launcher's queue, has just taken it up.
     """
-    if step.kind == "retry":
-        assert step.trial is not None
-        trial_id = _enqueue_again(store, search, step.trial)
-    elif step.swap is not None:
+    if step.swap is not None:
         trial_id = _copy(store, search, step.swap)
     elif step.trial is None:
         # By the study's own storage: it is the one given, or its cache, which has to know the trial.
         trial_id = get_storage(store.study).create_new_trial(get_study_id(store.study))
         store.write(trial_id, OWNER_KEY, store.owner)
         return optuna.Trial(store.study, trial_id)
+    elif step.kind == "retry":
+        trial_id = _enqueue_again(store, search, step.trial)
     else:
         trial_id = get_trial_id(step.trial)
-    if step.kind == "promote":
-        assert step.trial is not None
-        pruner = search.pruner
-        target = pruner.find_target(count_steps(step.trial)) if isinstance(pruner, Scheduler) else NO_RUNG
-        store.write(trial_id, TARGET_KEY, target)
+        if step.kind == "promote":
+            pruner = search.pruner
+            target = pruner.find_target(count_steps(step.trial)) if isinstance(pruner, Scheduler) else NO_RUNG
+            store.write(trial_id, TARGET_KEY, target)
     return optuna.Trial(store.study, trial_id) if store.take(trial_id) else None
 
 
