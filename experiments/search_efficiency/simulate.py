@@ -31,7 +31,6 @@ from sentiment.search.budget import UNLIMITED
 from sentiment.search.controller import Controller
 from sentiment.search.options import StudyOptions, read_options
 from sentiment.search.plugin.registration import read_sweeper_defaults
-from sentiment.search.space.constraints import Validity, any_point
 from sentiment.search.space.parameters import Space
 from sentiment.search.space.points import PointReader
 from sentiment.search.space.reading import read_space
@@ -146,7 +145,6 @@ class SimulatedSearch:
     study_dir: Path
     starts: Sequence[Any] = ()
     grid: None = None
-    is_valid: Validity = any_point
 
     @property
     def total(self) -> int:

@@ -241,7 +241,7 @@ def check_search(search: Search) -> None:
 
 def _check_seed(search: Search) -> list[Fault]:
     """Return what is wrong with the seed that repeats count up from."""
-    key, repeats = search.repeats.seed_key, search.repeats.count
+    key, repeats = search.options.seed_key, search.repeats.count
     if repeats == 1 or key in search.space.keys or key in search.settings.followers:
         return []
     seed = read_setting(search.settings.read({key}).get(key, "None"))

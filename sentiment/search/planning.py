@@ -208,7 +208,7 @@ class JobPlanner:
         return set()
 
     def _plan(self, claimed: ClaimedTrial, repeat: int) -> Job:
-        search, seed_key = self._search, self._search.repeats.seed_key
+        search, seed_key = self._search, self._search.options.seed_key
         overrides = search.to_overrides(claimed.values)
         config = search.composer.compose(overrides)
         if search.repeats.count > 1:

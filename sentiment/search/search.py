@@ -142,7 +142,7 @@ class Search:
             composer=composer,
             sampler=sampler,
             pruner=build_pruner(None if options.extend else options.pruner),
-            repeats=RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize),
+            repeats=RepeatPlan(options.repeats, options.repeat_value, options.maximize),
             working_dir=working_dir,
             study_dir=(working_dir / str(config.hydra.sweep.dir)).resolve(),
             reader=PointReader(space, is_valid=is_valid),
@@ -194,7 +194,7 @@ class Search:
         space = self.space.rename({one.name: _choose_name(one, names) for one in self.space.parameters})
         is_valid = make_validity(self.options.constraints, space, self.config, self.composer.compose)
         known = frozenset(map(name_key, names))
-        fixed = self.settings.read(known.union({self.repeats.seed_key}).difference(space.keys))
+        fixed = self.settings.read(known.union({self.options.seed_key}).difference(space.keys))
         own, written = self.options.custom_search_space, self.settings.interpolations
         reader = PointReader(
             space, definition.defaults, fixed, known, is_valid, own, self.settings.read,
@@ -324,7 +324,7 @@ class Search:
             directions=self.options.direction,
             repeats=f"{self.repeats.count}, {self.repeats.value}" if self.repeats.count > 1 else "1",
             objectives=self.options.metric_names or (),
-            defaults=self.settings.read({self.repeats.seed_key}),
+            defaults=self.settings.read({self.options.seed_key}),
             interpolations=self.settings.interpolations,
             followers=self.settings.followers,
             constraints=list(self.options.constraints),

@@ -162,7 +162,7 @@ class SmallSearch:
     @property
     def repeats(self) -> RepeatPlan:
         options = self.options
-        return RepeatPlan(options.repeats, options.repeat_value, options.seed_key, options.maximize)
+        return RepeatPlan(options.repeats, options.repeat_value, options.maximize)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from sentiment.errors import SentimentError
 from sentiment.flat import is_within
 from sentiment.format import join_names, list_first
 from sentiment.search.options import StudyOptions
-from sentiment.search.space.constraints import Validity
 from sentiment.search.space.parameters import LabelledPoint, Point, name_key
 from sentiment.search.space.points import Key, PointReader
 from sentiment.search.study.outcome import RepeatPlan
@@ -155,9 +154,6 @@ class Searched(Protocol):
 
     @property
     def grid(self) -> Mapping[Key, Point] | None: ...  # noqa: D102
-
-    @property
-    def is_valid(self) -> Validity: ...  # noqa: D102
 
     def suggest(self, trial: optuna.Trial) -> Mapping[str, Any]: ...  # noqa: D102
 

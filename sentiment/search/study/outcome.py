@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -92,7 +93,6 @@ class RepeatPlan:
     count: int = 1  # jobs of a trial, k
     # ``mean``, or ``bound``: the mean less one standard error where more is better, plus one where less is.
     value: str = "mean"
-    seed_key: str = "seed"  # key of the seed
     maximize: tuple[bool, ...] = field(default=(False,))  # for every objective, whether more is better
 
     def combine(self, outcomes: Sequence[Outcome]) -> tuple[float, ...]:
@@ -101,11 +101,10 @@ class RepeatPlan:
         return tuple(self._combine(column, up) for column, up in zip(columns, self.maximize, strict=True))
 
     def _combine(self, values: Sequence[float], maximize: bool) -> float:
-        mean = math.fsum(values) / len(values)
+        mean = statistics.fmean(values)
         if self.value == "mean" or len(values) < 2 or math.isinf(mean):
             return mean
-        variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-        error = math.sqrt(variance / len(values))
+        error = statistics.stdev(values, mean) / math.sqrt(len(values))
         return mean - error if maximize else mean + error
 
 

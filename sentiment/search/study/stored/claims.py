@@ -160,7 +160,7 @@ def _copy(store: TrialStore, search: Searched, swap: Swap) -> int:
     assert point is not None, "who is copied has a point of the space as it is now"
     distributions = {one.name: one.distribution for one in search.reader.space.active(point)}
     params = search.pruner.explore(point, distributions, random.Random(seed))
-    if not search.is_valid(params):
+    if not search.reader.is_valid(params):
         params = dict(point)
     reports = {key: value for key, value in origin.system_attrs.items() if key.startswith(VALUES_KEY.format(step=""))}
     continues = {"trial": origin.number, "steps": count_steps(origin), "place_of": swap.loser.number}
