@@ -138,12 +138,6 @@ def _list_kinds(error: Exception) -> set[str]:
     return {fault.key for fault in error.faults} if isinstance(error, ConfigError) else {type(error).__name__}
 
 
-def _find_remedy(error: Exception) -> str:
-    """Return what to do about it: the remedies of faults are for values that somebody typed, and these were drawn."""
-    told = error.remedy if isinstance(error, SentimentError) else ""
-    return told or "a line in hydra.sweeper.constraints leaves such points out"
-
-
 class JobPlanner:
     """Plans the jobs of a study.
 
@@ -186,7 +180,10 @@ class JobPlanner:
                 leave_out = f"or leave the point of trial {claimed.number} out by a line in hydra.sweeper.constraints"
                 raise SentimentError(reason, "; ".join([*remedies, goes_on, leave_out])) from error
             values = " ".join(f"{key}={write_value(value)}" for key, value in show_values(claimed.values).items())
-            raise PlanError(f"{reason}: no job can be made of {values}", _find_remedy(error)) from error
+            # Not the remedies of faults, which are for values that somebody typed: these were drawn.
+            told = error.remedy if isinstance(error, SentimentError) else ""
+            remedy = told or "a line in hydra.sweeper.constraints leaves such points out"
+            raise PlanError(f"{reason}: no job can be made of {values}", remedy) from error
 
     def _is_of_the_moment(self, claimed: ClaimedTrial, repeat: int, error: Exception) -> bool:
         """Return whether a refusal is not due to the drawn values.

@@ -71,17 +71,15 @@ def _compare(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 def _find_kind(value: Any) -> type:
     """Return the type of a value, of a text the one that it has where no quotes keep it a text; a number's is float."""
-    if isinstance(value, str):
-        return _find_kind_without_quotes(value)
+    value = _read_without_quotes(value) if isinstance(value, str) else value
     return float if type(value) is int else type(value)
 
 
 @cache  # a sampler asks of thousands of points, which have few texts
-def _find_kind_without_quotes(text: str) -> type:
-    value: Any = text
+def _read_without_quotes(text: str) -> Any:
     with suppress(ConfigError):  # it is nothing without quotes
-        value = read_value(text)
-    return float if type(value) is int else type(value)
+        return read_value(text)
+    return text
 
 
 def _round(number: float, digits: int = 0) -> float:
@@ -277,13 +275,13 @@ def _parse(text: str) -> Constraint:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         problem = f"not an expression: {error.msg if isinstance(error, SyntaxError) else error}"
         raise ConfigError([Fault(text, problem, _REMEDY)]) from error
-    tree = _JoinDottedNames().visit(body)
+    tree, called = _JoinDottedNames().visit(body), set[str]()
     for node in ast.walk(tree):
         if not isinstance(node, _SYNTAX):
             raise ConfigError([Fault(text, f"{type(node).__name__} is not allowed in a constraint", _REMEDY)])
         if isinstance(node, ast.Call):
-            _check_call(text, node)
-    keys = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - _called_names(tree)
+            called.add(_check_call(text, node))
+    keys = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - called
     if not keys:
         raise ConfigError([Fault(text, "names no configuration key, so it is always the same", _REMEDY)])
     return Constraint(text, tree, keys)
@@ -308,14 +306,12 @@ class _JoinDottedNames(ast.NodeTransformer):
         return node
 
 
-def _check_call(text: str, node: ast.Call) -> None:
+def _check_call(text: str, node: ast.Call) -> str:
+    """Return which function is called."""
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in _FUNCTIONS or node.keywords:
         raise ConfigError([Fault(text, f"{ast.unparse(node)} is not allowed in a constraint", _REMEDY)])
-
-
-def _called_names(tree: ast.expr) -> set[str]:
-    return {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return name
 
 
 def _evaluate(constraint: Constraint, values: Mapping[str, Any]) -> bool:

@@ -105,7 +105,8 @@ class QueueWatcher:
             words = getattr(error, "stderr", None) or error
             log.warning("Slurm's queue cannot be read, and will be read again: %s", str(words).strip())
             return
-        queue = {job_id: (state, reason) for job_id, state, reason in map(_split, listed.splitlines())}
+        lines = (line.split("|", 2) for line in listed.splitlines())
+        queue = {job_id: (state, reason) for job_id, state, reason in lines}
         for job_id, submitted in list(self._awaited.items()):
             if job_id not in queue and job_id not in self._states and self._looked - submitted < UNLISTED_SECONDS:
                 continue  # it was not listed yet: some clusters answer from a copy of the queue
@@ -128,10 +129,6 @@ class QueueWatcher:
 
 def _is_silent(words: str) -> bool:
     return any(sign in words for sign in SILENT)
-
-
-def _split(line: str) -> list[str]:
-    return line.split("|", 2)
 
 
 def prepare() -> None:
