@@ -180,16 +180,6 @@ class StudyOptions(BaseModel):
         return Budget(self.budget, self.full_trials, self.epochs)
 
     @property
-    def is_without_devices(self) -> bool:
-        """Whether jobs are to see no GPU, though there may be some."""
-        return self.devices in ("none", [])
-
-    @property
-    def started_with(self) -> list[str | dict[str, Any]]:
-        """The points that a new study tries first."""
-        return self.start if self.extend is None else [self.extend]
-
-    @property
     def known_name(self) -> str | None:
         """Name of the study; None: Optuna makes up one that is new, in a storage that holds several studies."""
         return self.study_name or ("study" if self.storage is None else None)

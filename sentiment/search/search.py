@@ -283,7 +283,7 @@ class Search:
                 raise ConfigError([Fault("hydra.sweeper.start", problem, "leave it out, or choose another sampler")])
             return []
         finder = StartFinder(self.space, self.is_valid, self.settings.read, self.study_dir, self.working_dir)
-        found = finder.find(self.options.started_with)
+        found = finder.find(self.options.start if self.options.extend is None else [self.options.extend])
         starts = found if self.options.extend is not None else found[: self.options.n_trials]
         if len(starts) < len(found):
             log.warning(

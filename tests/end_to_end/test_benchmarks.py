@@ -47,7 +47,7 @@ def test_trials_at_once_on_the_card_are_all_on_one_card(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1,3")
     measure.keep_to_one_card()
     monkeypatch.setattr(slots, "make_own_folder", lambda prefix: tmp_path)
-    options = SimpleNamespace(trials_per_device=4, threads_per_job=1, devices_per_trial=1, is_without_devices=False)
+    options = SimpleNamespace(trials_per_device=4, threads_per_job=1, devices_per_trial=1, devices="auto")
     assert {slot.device for slot in slots.take_slots(options, slots.list_devices("auto"), 4)} == {"2"}
     assert measure._read_memory() == 5 * 2**20
 

@@ -158,7 +158,8 @@ def take_slots(options: StudyOptions, devices: Sequence[str], count: int) -> lis
     """
     share = options.threads_per_job or max(1, count_cores() // count)
     if not devices:
-        return [Slot(index, "" if options.is_without_devices else None, share) for index in range(count)]
+        none = "" if options.devices in ("none", []) else None  # though there may be some
+        return [Slot(index, none, share) for index in range(count)]
     folder = make_own_folder("sentiment-devices-")
     try:
         known = _ask_driver() or {}

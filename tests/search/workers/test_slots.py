@@ -25,7 +25,7 @@ def deal(monkeypatch, tmp_path):
 
     def deal_(count, devices=("0", "1"), per_device=2, threads=None, each=1):
         options = SimpleNamespace(
-            trials_per_device=per_device, threads_per_job=threads, devices_per_trial=each, is_without_devices=False
+            trials_per_device=per_device, threads_per_job=threads, devices_per_trial=each, devices="auto"
         )
         return take_slots(options, devices, count)
 
@@ -84,7 +84,7 @@ def test_a_driver_that_does_not_answer_is_a_fault(no_gpu, monkeypatch, tmp_path)
         list_devices("auto")
     monkeypatch.setattr(slots, "_list_gpus", lambda command: pytest.fail("asked, though the GPUs do not matter"))
     options = SimpleNamespace(
-        devices="none", is_without_devices=True, n_jobs=1, threads_per_job=None, fresh_processes=False,
+        devices="none", n_jobs=1, threads_per_job=None, fresh_processes=False,
         trial_timeout=None, progress_timeout=None, trials_per_device=1, devices_per_trial=1,
     )  # fmt: skip
     search = SimpleNamespace(options=options, has_launcher=False, study_dir=tmp_path)
