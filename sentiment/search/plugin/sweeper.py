@@ -41,11 +41,12 @@ class StudySweeper(Sweeper):
     The keys are documented in `sentiment.search.options.StudyOptions` and docs/configuration/search.md.
     """
 
+    _context: HydraContext  # as what follows, from `setup`, which Hydra calls first
+    _task: TaskFunction
+    _config: DictConfig
+
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._context: HydraContext | None = None
-        self._task: TaskFunction | None = None
-        self._config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra knows.
@@ -80,9 +81,6 @@ class StudySweeper(Sweeper):
         from sentiment.search.engine import run_study
         from sentiment.search.options import read_options
 
-        assert self._context is not None
-        assert self._task is not None
-        assert self._config is not None
         try:
             typed = OverridesParser.create().parse_overrides(arguments)
             if faults := find_fixed_followers(self._options.get("params"), self._options.get("branches"), typed):
