@@ -24,7 +24,7 @@ from sentiment.config.home import register_resolvers
 from sentiment.config.identity import simplify
 from sentiment.config.run_context import read_run_context, take_answer_file
 from sentiment.credentials import hide_passwords
-from sentiment.job import adopt, find_missing_models, identify_code, identify_data, run_job
+from sentiment.job import adopt, find_missing, identify_code, identify_data, run_job
 from sentiment.search import register
 from sentiment.search.application import application_of, searchable
 from sentiment.search.plugin.sweeper import STUDY_SWEEPER, list_search_points
@@ -61,5 +61,5 @@ if __name__ == "__main__":
     sys.argv[1:] = hide_passwords(sys.argv[1:])
     search_points = partial(list_search_points, application=application_of(main))
     searches = {STUDY_SWEEPER: search_points}
-    check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches=searches, find_more=find_missing_models)
+    check_command_line(sys.argv[1:], CONFIG_DIR, "config", searches=searches, find_more=find_missing)
     main()

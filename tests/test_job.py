@@ -25,7 +25,7 @@ from sentiment.config.run_context import RunContext
 from sentiment.data.batching import Cut
 from sentiment.data.build import build_corpus
 from sentiment.errors import ConfigError, ModelFileError, RunPaused, RunPruned, SentimentError, TrackingError
-from sentiment.job import find_missing_models, identity, run_job
+from sentiment.job import find_missing, identity, run_job
 from sentiment.job import run as job
 from sentiment.job.run import TrialReporter, count_ahead, watch_training
 from sentiment.models.build import build_model, count_parameters
@@ -160,7 +160,7 @@ def test_models_that_are_not_there_are_faults_before_anything_starts(tmp_path, m
             "data.unlabelled_size=9",
         ]
         settings = read_settings(compose("config", [*names, f"tracking.uri=sqlite:///{tmp_path}/none.db"]), tmp_path)
-    faults = find_missing_models(settings)
+    faults = find_missing(settings, None)
     assert [(fault.key, "There is no run" in fault.problem) for fault in faults] == [
         ("trainer.init_from", True), ("trainer.teachers", True),
     ]  # fmt: skip
@@ -174,8 +174,28 @@ def test_teachers_with_nothing_to_answer_are_a_fault_before_anything_starts(tmp_
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         teachers = "trainer.teachers=[models:/a@champion]"
         settings = read_settings(compose("config", ["model=rnn", f"data={data}", *here, teachers]), tmp_path)
-    problems = [fault.problem for fault in find_missing_models(settings)]
+    problems = [fault.problem for fault in find_missing(settings, None)]
     assert problems == (["they answer reviews without labels, and data=hub has none"] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("model", "devices", "key"),
+    [
+        ("rnn", "auto", "trainer.accelerator"),
+        ("rnn", [0, 1], "trainer.accelerator"),
+        ("rnn", "none", "hydra.sweeper.devices"),
+        ("rnn", None, None),  # it runs on another machine
+        ("ngram", "auto", None),  # it takes the CPU
+    ],
+)
+def test_a_gpu_that_is_not_there_is_a_fault_before_anything_starts(tmp_path, monkeypatch, model, devices, key):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        settings = read_settings(compose("config", [f"model={model}", "trainer=gpu"]), tmp_path)
+    identity._explain_no_gpu.cache_clear()
+    assert [fault.key for fault in find_missing(settings, devices)] == ([key] if key else [])
+    identity._explain_no_gpu.cache_clear()
 
 
 def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
@@ -190,11 +210,11 @@ def test_a_try_is_no_teacher_but_for_another_try(tmp_path, monkeypatch):
         with initialize_config_dir(str(PROJECT_DIR / "conf")):
             configs = [compose("config", [f"trainer.init_from={name}", *more]) for more in ((), ("debug=fast",))]
         settings, trying = (read_settings(config, tmp_path) for config in configs)
-        [fault] = find_missing_models(settings)
+        [fault] = find_missing(settings, None)
         assert (fault.key, fault.remedy) == ("trainer.init_from", "train it without debug")
         with pytest.raises(ModelFileError, match=r"is a try \(debug\), and no result"):
             identity.find_model(name, settings)
-        assert find_missing_models(trying) == []
+        assert find_missing(trying, None) == []
 
 
 def report(trial):

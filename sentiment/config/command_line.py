@@ -81,8 +81,12 @@ SearchPoints = Callable[[DictConfig, Sequence[str], Mapping[str, str], ConfigLoa
 compose, the command line, the options of all groups, and Hydra's loader."""
 
 
-FindFaults = Callable[[Settings], list[Fault]]
-"""Lists what is wrong with the settings of one run."""
+FindFaults = Callable[[Settings, Any], list[Fault]]
+"""Lists what is wrong with the settings of one run, given the GPUs that it may have, as ``hydra.sweeper.devices`` says;
+None: it runs on another machine, or not at all."""
+
+LOCAL_LAUNCHERS = (".BasicLauncher", ".JoblibLauncher")
+"""How the names of launchers end that run jobs on this machine."""
 
 
 def check_command_line(
@@ -90,7 +94,7 @@ def check_command_line(
     config_dir: Path,
     config_name: str,
     searches: Mapping[str, SearchPoints] | None = None,
-    find_more: FindFaults = lambda settings: [],
+    find_more: FindFaults = lambda settings, devices: [],
 ) -> None:
     """Compose and check every configuration that a command line would run.
 
@@ -182,6 +186,8 @@ class CommandLineCheck:
         self.hidden: dict[Fault, None] = {}
         self.searches = searches
         self.multirun: bool = options.multirun
+        self.shows_only: bool = options.cfg is not None
+        self.devices: Any = None
         self.loader = GlobalHydra.instance().config_loader()
         self.lines = expand_aliases(self.loader, config_name, options.overrides)
         self.groups = [group for group in self.loader.list_groups("") if group != "hydra"]
@@ -216,6 +222,11 @@ class CommandLineCheck:
             if found := find_fixed_followers(params, OmegaConf.select(hydra_config, "sweeper.branches"), typed):
                 return [*faults, *found]
             faults += find_nested(params, "hydra.sweeper.params")
+        is_here = not is_multirun or str(hydra_config.launcher._target_).endswith(LOCAL_LAUNCHERS)
+        if is_here and not self.shows_only:
+            self.devices = "auto"
+            if is_multirun and "devices" in hydra_config.sweeper:
+                self.devices = cast(dict[str, Any], OmegaConf.to_container(hydra_config.sweeper))["devices"]
         unreadable: list[Fault] = []  # a study reads its space itself, and says what is wrong with it
         space = self._parse([f"{key}={value}" for key, value in params.items()], unreadable)
         written = [*space, *self._parse(list_branch_lines(hydra_config.sweeper), unreadable)]
@@ -333,7 +344,7 @@ class CommandLineCheck:
         settings, faults = check_settings(config, Path.cwd())
         if settings is not None:
             self.unread.look(settings, sweeper or {})
-            faults = [*faults, *self.find_more(settings)]
+            faults = [*faults, *self.find_more(settings, self.devices)]
         return faults
 
     def _keep_composable(self, overrides: list[Override]) -> tuple[list[Override], DictConfig, list[Fault]]:

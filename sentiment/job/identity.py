@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +22,7 @@ from sentiment.config.home import PROJECT_DIR
 from sentiment.config.objective import METRICS
 from sentiment.config.option import OPTIONS, find_option
 from sentiment.config.schema import DataSettings, Settings
-from sentiment.errors import Fault, ModelFileError, SentimentError
+from sentiment.errors import ConfigError, Fault, ModelFileError, SentimentError
 from sentiment.json_file import digest_json
 
 if TYPE_CHECKING:
@@ -140,15 +141,40 @@ def list_models(settings: Settings) -> list[tuple[str, str]]:
     return [(key, name) for key, name in names if name is not None]
 
 
-def find_missing_models(settings: Settings) -> list[Fault]:
-    """Return a fault for each trained model that does not exist, and one for teachers that have nothing to answer."""
+def find_missing(settings: Settings, devices: object) -> list[Fault]:
+    """Return the faults of what a run needs and is not there: trained models, texts for teachers, a GPU.
+
+    Args:
+        settings: Those of the run.
+        devices: The GPUs that it may have, as ``hydra.sweeper.devices`` says; None: it runs on another machine.
+    """
     uri, is_try = settings.tracking.uri, settings.trainer.debug is not None
     faults = [_explain_missing(key, name, uri, is_try) for key, name in list_models(settings)]
     if settings.trainer.teachers is not None and not hasattr(find_option(settings.data).load(), "load_unlabelled"):
         problem = f"they answer reviews without labels, and data={settings.data.name} has none"
         remedy = "leave them out, or take data that has: data=imdb, or data=files data.unlabelled_path=FILE"
         faults.append(Fault("trainer.teachers", problem, remedy))
+    if devices is not None and settings.trainer.accelerator == "gpu" and not find_option(settings.model).fitter:
+        faults.append(_explain_no_gpu(tuple(devices) if isinstance(devices, list) else devices))
     return [fault for fault in faults if fault is not None]
+
+
+@cache
+def _explain_no_gpu(devices: object) -> Fault | None:
+    """Return why a run has no GPU; None: it may have one. Torch, which starts CUDA, is asked where none is known."""
+    from sentiment.search.workers.slots import list_devices
+    from sentiment.training.device import DeviceError, require_gpu
+
+    if devices in ("none", ()):
+        remedy = "leave it out, or take trainer=cpu"
+        return Fault("hydra.sweeper.devices", "none leaves trials without the GPU of trainer.accelerator=gpu", remedy)
+    with suppress(ConfigError):  # nvidia-smi does not answer: a study says so
+        if not list_devices("auto"):
+            try:
+                require_gpu()
+            except DeviceError as error:
+                return Fault.of("trainer.accelerator", error)
+    return None
 
 
 @cache

@@ -63,13 +63,7 @@ def name_device(settings: Settings) -> str:
     trainer = settings.trainer
     if find_option(settings.model).fitter:
         return name_cpu(count_threads(trainer))
-    device = find_device(trainer.accelerator)
-    if trainer.accelerator == "gpu" and device.type == "cpu":
-        raise DeviceError(
-            "trainer.accelerator=gpu, but torch finds no GPU.",
-            "use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
-            "with support for it",
-        )
+    device = require_gpu() if trainer.accelerator == "gpu" else find_device(trainer.accelerator)
     if device.type == "mps" and trainer.deterministic:
         raise DeviceError(
             "trainer.deterministic=true, but torch lacks deterministic algorithms on the GPU of a Mac.",
@@ -91,6 +85,22 @@ def name_device(settings: Settings) -> str:
             "ask for so many at most; in a study, hydra.sweeper.devices and devices_per_trial say what a trial gets",
         )
     return times + (torch.cuda.get_device_name() if device.type == "cuda" else device.type)
+
+
+def require_gpu() -> torch.device:
+    """Return the GPU that ``trainer.accelerator=gpu`` takes.
+
+    Raises:
+        DeviceError: There is none.
+    """
+    device = find_device("gpu")
+    if device.type == "cpu":
+        raise DeviceError(
+            "trainer.accelerator=gpu, but torch finds no GPU.",
+            "use trainer=auto or trainer=cpu; if the machine has one, check its driver and that torch was installed "
+            "with support for it",
+        )
+    return device
 
 
 def name_cpu(threads: int) -> str:

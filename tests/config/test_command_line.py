@@ -36,9 +36,9 @@ SMALL = ["-m", "search=study", "optimizer.lr=interval(0.1,0.2)"]
 OPTUNA = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]
 
 
-def find_faults(*arguments: str, searches=None) -> dict[str, tuple[str, str]]:
+def find_faults(*arguments: str, searches=None, **others) -> dict[str, tuple[str, str]]:
     try:
-        check_command_line(list(arguments), PROJECT_DIR / "conf", "config", searches)
+        check_command_line(list(arguments), PROJECT_DIR / "conf", "config", searches, **others)
     except ConfigError as error:
         return {fault.key: (fault.problem, fault.remedy) for fault in error.faults}
     return {}
@@ -879,6 +879,24 @@ def test_a_value_of_a_branch_that_yaml_would_read_once_is_refused(tmp_path):
     assert key == "hydra.sweeper.branches.model=rnn.model.hidden_size"
     assert problem == "${model.embedding_size} is read once, before a trial has its own model.embedding_size"
     assert find_faults(*command, "search=each", searches=SEARCHES) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "devices"),
+    [
+        ([], "auto"),
+        (["--cfg", "job"], None),  # nothing runs
+        (["-m", "seed=0,1"], "auto"),
+        (["-m", "seed=0,1", "hydra/launcher=submitit_slurm"], None),
+        ([*SMALL, "hydra.sweeper.devices=[0]"], [0]),
+        ([*SMALL, "hydra.sweeper.devices=none", "hydra/launcher=joblib"], "none"),
+    ],
+)
+def test_what_a_run_needs_is_looked_for_among_the_devices_that_it_may_have(words, devices):
+    asked = []
+    assert find_faults(*words, searches=SEARCHES, find_more=lambda settings, given: asked.append(given) or []) == {}
+    assert asked
+    assert all(given == devices for given in asked)
 
 
 IDLE = "hydra.sweeper.pruner"

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sentiment.errors import SentimentError
 from sentiment.format import format_bytes, format_count, format_duration, format_number, join_names
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.dry_run.estimate import Expectation, Left, expect, find_left, list_unmeasured, probe_search
@@ -29,6 +30,10 @@ COUNTED = 100_000
 """Points that are held against the constraints, to count the valid ones; more take too long."""
 
 
+class ProbeError(SentimentError):
+    """A probe of a search failed: the search would."""
+
+
 def report_dry_run(search: Search, runner: JobRunner) -> None:
     """Print the checked search, and an estimate of its time and memory from a short probe.
 
@@ -37,6 +42,7 @@ def report_dry_run(search: Search, runner: JobRunner) -> None:
     Raises:
         ConfigError: There are fewer slots on the GPUs than jobs, or the probe's overrides are faulty.
         PlanError: A budget counts epochs, and a job does not say how many it has.
+        ProbeError: No job of the probe came to its end.
         StorageError: The storage cannot be read.
         StudyChangedError: The stored study of that name is another one.
     """
@@ -178,6 +184,8 @@ def print_estimate(
     if not measured and not left.is_done:
         console.print("No estimate: of the values that were tried, none keep the constraints, so that nothing was run.")
         return
+    if expectation is None and not left.is_done:
+        raise ProbeError("No estimate: every probe failed.", "the study would fail alike; mend the cause first")
     for line in _write_expectation(expectation, trials, left, search, unmeasured):
         console.print(Text(line))
 
@@ -190,9 +198,7 @@ def _write_expectation(
         reason = f"has no budget left for more ({limit.write(left.spent)})" if open_trials else "has all its trials"
         yield f"The study {reason}: the command would run none."
         return
-    if expectation is None:
-        yield "No estimate: every probe failed. The study would fail alike; mend the cause first."
-        return
+    assert expectation is not None, "a study that is not done has been measured"
     if left.paused:
         yield f"{left.paused} paused trials wait: the best of them go on, beside what follows."
     if open_trials == 0:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sentiment.search.dry_run.estimate import expect
-from sentiment.search.dry_run.page import print_estimate
+from sentiment.search.dry_run.page import ProbeError, print_estimate
 from sentiment.search.dry_run.probe import Measured
 from sentiment.search.space.parameters import LabelledPoint
 
@@ -81,6 +81,15 @@ def test_memory_that_nobody_has_seen_is_none(device_bytes, shown, told):
     assert find_line(output, "largest").split() == ["largest", "about", "10.0", "s", "512", "MiB", *shown.split()]
     line = "Memory: up to 1,024 MiB for all jobs together"
     assert find_line(output, "Memory") == (f"{line}." if told is None else f"{line}; {told}.")
+
+
+def test_a_probe_that_fails_altogether_fails():
+    measured = Measured(1.0, False, 2**29, None, failure="DeviceError: no GPU")
+    left = SimpleNamespace(is_done=False)
+    console = Console(file=io.StringIO(), width=100)
+    with pytest.raises(ProbeError, match=r"every probe failed.\n  -> the study would fail alike"):
+        print_estimate([(LabelledPoint("largest", {}), measured)], None, 0, left, SimpleNamespace(), [], console)
+    assert "largest failed: DeviceError: no GPU" in console.file.getvalue()
 
 
 @pytest.mark.slow
