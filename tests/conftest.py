@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import pickle
+import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -31,6 +34,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from omegaconf import DictConfig
 
 from sentiment.config import command_line
@@ -208,13 +212,34 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _drawn_roughly() -> Iterator[None]:
-    """Pictures are drawn small and without a layout, which takes half of the time; see `_drawn_whole`."""
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The leases of earlier test runs, which stay for a day, are not looked through by each process of this one."""
+    folder = str(tmp_path_factory.mktemp("temporary"))  # which stays: multiprocessing removes what it has there at exit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
-    def save_roughly(figure: Figure, file: object, *, dpi: float, **options: object) -> None:
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_roughly() -> Iterator[None]:
+    """Pictures are drawn small and without a layout, and one of equal parts and texts, but for digits, once.
+
+    See `_drawn_whole`.
+    """
+    drawn: dict[tuple[object, ...], bytes] = {}
+
+    def save_roughly(figure: Figure, file: io.BytesIO, *, dpi: float, **options: object) -> None:
         assert max(figure.get_size_inches()) * dpi < 2**16, "matplotlib refuses larger pictures"
-        figure.set_layout_engine("none")
-        savefig(figure, file, dpi=dpi / 10, **options)
+        parts = figure.findobj()
+        texts = tuple(re.sub(r"\d", "0", part.get_text()) for part in parts if isinstance(part, Text))
+        key = (dpi, *options.items(), *figure.get_size_inches(), *texts, *map(type, parts))
+        if key not in drawn:
+            figure.set_layout_engine("none")
+            picture = io.BytesIO()
+            savefig(figure, picture, dpi=dpi / 10, **options)
+            drawn[key] = picture.getvalue()
+        file.write(drawn[key])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", save_roughly)

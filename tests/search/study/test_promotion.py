@@ -354,16 +354,17 @@ def test_of_two_objectives_the_fronts_are_promoted(sweep, sampler):
     assert {study.trials[number].params["y"] for number in complete} == {0}
 
 
-@pytest.mark.parametrize("stop_after", [2, 5, 12, 20])
-def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path, study_dir, stop_after):
+def test_an_interrupted_study_ends_as_an_uninterrupted_one(sweep, tmp_path):
     whole = summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=Climbing(), study_dir=tmp_path / "whole"))
-    task = Climbing(stop_after=stop_after)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)
-    between = read_study(None, study_dir)
-    assert sum(trial.state == "paused" for trial in between.trials) >= min(stop_after, 4) - 1
-    assert summarize(sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task)) == whole
-    assert len(task.steps) == len(set(task.steps)) == sum(steps for *_, steps in whole)
+    for stop_after in (2, 5, 12, 20):
+        task, study_dir = Climbing(stop_after=stop_after), tmp_path / str(stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task, study_dir=study_dir)
+        between = read_study(None, study_dir)
+        assert sum(trial.state == "paused" for trial in between.trials) >= min(stop_after, 4) - 1
+        again = sweep(*OPTIONS, "hydra.sweeper.n_trials=9", task=task, study_dir=study_dir)
+        assert summarize(again) == whole, stop_after
+        assert len(task.steps) == len(set(task.steps)) == sum(steps for *_, steps in whole)
 
 
 @pytest.mark.parametrize("limit", ["hydra.sweeper.n_trials=9", "hydra.sweeper.full_trials=9"])
