@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import logging
+import math
+import os
 import re
 import shlex
 import sys
@@ -15,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from sentiment.composing import read_words, without_hydra
+from sentiment.composing import list_values, read_words, without_hydra
 from sentiment.config.home import PROJECT_DIR, name_study
 from sentiment.config.objective import find_directions, list_objectives
 from sentiment.config.run_context import take_answer_file, write_multirun_command
 from sentiment.credentials import anchor_store
-from sentiment.errors import TrackingError
+from sentiment.errors import SentimentError, TrackingError
+from sentiment.format import mask_passwords
 from sentiment.paths import expand_home
 from sentiment.report.sweep.closing import (
     KILLED,
@@ -51,6 +54,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+JOB_NUMBER = re.compile(r"\$\{hydra[:.]job\.num\}")
+"""How the folder of a job has its number."""
 
 STUDY_STOPPED = "Stopped. What has ended is kept; the same command goes on."
 
@@ -162,7 +168,8 @@ class SweepCallback(Callback):
     def _start(self, config: DictConfig) -> None:
         sweep_dir = _sweep_dir(config)
         if not _is_study(config):  # a study is taken up again by its own command, and notes it itself
-            _refuse_ended(config)  # before the sign that an earlier command was killed is taken, by which it is closed
+            if not is_alive(sweep_dir, ALIVE_FILE):  # before the sign is taken by which a killed command is closed
+                _refuse_ended(config)
             self._alive = Alive(sweep_dir, ALIVE_FILE)  # before anything is written: what another command writes stays
             if self._alive.is_heir:
                 close_jobs(sweep_dir, KILLED)
@@ -288,33 +295,37 @@ def _prepare_launcher(config: DictConfig) -> bool:
 
 
 def _refuse_ended(config: DictConfig) -> None:
-    """Refuse a multirun in whose folder jobs of another one have ended before what is there is told to be this one's.
+    """Refuse a multirun one of whose jobs has ended in its folder before what is there is told to be this one's.
 
-    Jobs of one folder that are named by their overrides may be of several multiruns: each of them sees to its own.
+    Jobs of one folder that are named by their overrides, too, may be of several multiruns: each sees to its own.
 
     Raises:
-        TrackingError: A job would be overwritten.
+        TrackingError: That job would be overwritten.
     """
     from sentiment.tracking.result_file import read_result_of, refuse_overwriting
 
-    written = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweep, resolve=False))
+    sweep_dir, written = _sweep_dir(config), cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweep))
     subdir = str(written["subdir"])
-    if re.search(r"\$\{hydra[:.]job\.num\}", subdir) is None:
+    if "${" in JOB_NUMBER.sub("", subdir) or not sweep_dir.exists():
         return
-    pattern = Path(glob.escape(str(_sweep_dir(config)))) / _match_any(subdir)
-    for folder in sorted(glob.glob(str(pattern))):  # noqa: PTH207
+    for number in range(_count_jobs(config)):
+        folder = sweep_dir / JOB_NUMBER.sub(str(number), subdir)
         record = None
         with suppress(TrackingError):  # a damaged record is told by the job that meets it
-            record = read_result_of(Path(folder))
+            record = read_result_of(folder)
         if record is not None and record.status in FINAL:
-            raise refuse_overwriting(Path(folder), record)
+            raise refuse_overwriting(folder, record)
 
 
-def _match_any(subdir: str) -> str:
-    """Return the pattern of folders whose interpolations may say anything, also within each other."""
-    while (pattern := re.sub(r"\$\{[^${}]*\}", "*", subdir)) != subdir:
-        subdir = pattern
-    return pattern
+def _count_jobs(config: DictConfig) -> int:
+    """Return how many jobs a multirun has: those of its grid, or the first one, which every other sweeper has."""
+    if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+        return 1
+    params = cast(dict[str, Any], OmegaConf.to_container(config.hydra.sweeper))["params"] or {}
+    words = [*(f"{key}={value}" for key, value in params.items()), *read_words(config.hydra.overrides.task)]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # of the options of glob(*)
+    overrides = {one.get_key_element(): one for one in parser.parse_overrides(words)}
+    return math.prod(len(list_values(one)) for one in overrides.values())
 
 
 def _describe_study(config: DictConfig) -> dict[str, str]:
@@ -389,4 +400,7 @@ def _give_up(error: Exception) -> None:
 
 
 def _complain(error: Exception) -> None:
-    sys.excepthook(type(error), error, error.__traceback__)  # that of `sentiment.exits`: no traceback, no password
+    if isinstance(error, SentimentError) and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        print(f"\n{mask_passwords(str(error))}", file=sys.stderr)
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)  # that of `sentiment.exits` explains a full disk

@@ -18,7 +18,6 @@ from hydra._internal.callbacks import Callbacks
 from mlflow import MlflowClient
 from optuna.trial import TrialState, create_trial
 
-from sentiment import exits
 from sentiment.__main__ import main
 from sentiment.config.home import PROJECT_DIR
 from sentiment.config.run_context import CALLER
@@ -112,15 +111,17 @@ def test_a_multirun_in_the_folder_of_one_that_has_ended_takes_nothing_of_it(make
     assert command.read_text() == written
     assert read_parent(tmp_path / "sweep") == parent
     assert parent_of(tmp_path).info.status == "FINISHED"
-    (tmp_path / "sweep/0/result.json").write_text("{")  # damaged: told by its job; another has ended, too
-    (tmp_path / "sweep/0").rename(tmp_path / "sweep/rnn_0")
-    (tmp_path / "sweep/1").rename(tmp_path / "sweep/rnn_1")
+    (tmp_path / "sweep/0/result.json").write_text("{")  # damaged: told by its job; another one has ended, too
     (tmp_path / "sweep" / ALIVE_FILE).touch()  # and its command was killed
-    config = make_config("hydra.sweep.subdir='${hydra:runtime.choices.${oc.decode:model}}_${hydra:job.num}'")
+    same, again = make_config(), make_config()
     with initialize_config_dir(str(PROJECT_DIR / "conf")), pytest.raises(SystemExit):
-        SweepCallback().on_multirun_start(config)
-    assert "rnn_1/result.json holds a run that is FINISHED" in capsys.readouterr().err
+        SweepCallback().on_multirun_start(same)
+    assert "1/result.json holds a run that is FINISHED" in capsys.readouterr().err
     assert (tmp_path / "sweep" / ALIVE_FILE).exists()  # by which it will be closed
+    again.hydra.overrides.task = ["seed=0"]
+    with initialize_config_dir(str(PROJECT_DIR / "conf")):
+        (first := SweepCallback()).on_multirun_start(again)  # the first job alone, which has no result
+    first._alive.end()
     own = make_config("hydra.sweep.subdir=${hydra.job.override_dirname}")
     with initialize_config_dir(str(PROJECT_DIR / "conf")):
         SweepCallback().on_multirun_start(own)  # its jobs have folders of their own
@@ -205,8 +206,7 @@ def test_without_mlflow_there_is_a_report_and_no_store(make_config, run_sweep, t
     assert written == {"0", "1", "command.txt", "ranking.csv", "comparison.png", "report"}
 
 
-def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "excepthook", exits._report)  # as run.py has it
+def test_a_store_that_cannot_be_opened_ends_the_multirun_through_hydras_net(make_config, tmp_path, capsys):
     (tmp_path / "mlflow.db").write_text("no database " * 100, encoding="utf-8")
     config = make_config()
     callbacks = Callbacks()  # turns an exception of a callback into a warning, but not SystemExit
