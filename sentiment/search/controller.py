@@ -15,7 +15,7 @@ from typing import Protocol
 from optuna.trial import FrozenTrial, TrialState
 
 from sentiment.errors import SentimentError
-from sentiment.format import list_first
+from sentiment.format import format_count, list_first
 from sentiment.search.budget import UNLIMITED
 from sentiment.search.progress import Observer, RunningJob, StudyState, format_failure
 from sentiment.search.space.parameters import show_values
@@ -356,7 +356,7 @@ class Controller:
     def _stop_after_failures(self) -> None:
         if self._has_failed:
             raise StudyFailedError(
-                f"{len(self._failures)} trials of the study {self._study.name!r} failed in this command, "
+                f"{format_count(len(self._failures), 'trial')} of the study {self._study.name!r} failed in this command, "
                 f"{self._failures_allowed} may:\n{list_first(self._failures)}",
                 "the finished trials are kept; mend the cause and start the same command again, "
                 "or allow more with hydra.sweeper.max_failure_rate=0.5",

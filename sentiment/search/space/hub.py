@@ -104,5 +104,6 @@ def _load(package: str, ref: str | None, registry: str | None) -> ModuleType:
         return optunahub.load_module(package, ref=str(ref))
     except Exception as error:  # of git, of the network, of the package's own imports
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        problem = f"{package} cannot be loaded ({reason[0][:200]})"
-        raise ConfigError([Fault(f"{KEY}.package", problem, REMEDY)]) from error
+        problem = f"{package} cannot be loaded ({reason[0].strip()[:200]})"
+        way = "" if registry is not None else f"; without a network {KEY}.registry=FOLDER takes a folder of packages"
+        raise ConfigError([Fault(f"{KEY}.package", problem, f"{REMEDY}{way}")]) from error

@@ -37,7 +37,8 @@ def request_stop(study_dir: Path, number: int | None = None) -> str:
     """
     known = read_study_address(study_dir)
     if known is None:
-        raise StopError(f"{study_dir} holds no study.", "name the folder of a study, or its name under multirun/")
+        remedy = "name the folder of a study, or its name under multirun/; a plain multirun ends by Ctrl-C"
+        raise StopError(f"{study_dir} holds no study.", remedy)
     with storage_errors(f"Writing the study in {study_dir}"):
         # Anew each time: what a server has kept open may be of a study that was removed and made again.
         opened = open_storage(known.storage, study_dir)

@@ -48,6 +48,11 @@ def test_too_many_failures_end_the_study_with_their_reasons(study, n_jobs: int, 
     assert is_one_screen(message)
 
 
+def test_one_failure_too_many_is_one_trial(study):
+    _, output = study.run("accident=error", "hydra.sweeper.max_failure_rate=0", n_trials=2, n_jobs=1)
+    assert "1 trial of the study 'study' failed in this command, 0 may" in output
+
+
 def test_a_study_of_which_no_trial_finishes_fails(study, is_one_screen):
     code, output = study.run("accident=not_a_number", "hydra.sweeper.max_failure_rate=1", n_trials=3)
     assert code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sentiment.errors import ConfigError
 from sentiment.search.plugin.sweeper import StudyEndedError
 from sentiment.search.space import hub
 
@@ -55,6 +56,17 @@ def test_what_does_not_say_which_code_runs_is_refused(sweep, study_dir, options,
     with pytest.raises(StudyEndedError, match=message):
         sweep(*COMMAND, *options)
     assert not study_dir.exists()
+
+
+def test_a_package_that_cannot_be_fetched_may_come_from_a_folder(monkeypatch):
+    optunahub = pytest.importorskip("optunahub")
+
+    def fetch(*arguments, **options):
+        raise RuntimeError("git fetch\n  stderr: 'fatal: unable to access'")
+
+    monkeypatch.setattr(optunahub, "load_module", fetch)
+    with pytest.raises(ConfigError, match=r"\(stderr: 'fatal: unable to access'\)\n.*sampler\.registry=FOLDER"):
+        hub.build_hub_sampler("samplers/unfetched", "0" * 40)
 
 
 def test_another_class_or_option_is_refused_with_what_there_is(sweep, registry):
