@@ -355,8 +355,9 @@ class Controller:
 
     def _stop_after_failures(self) -> None:
         if self._has_failed:
+            failed_trials = format_count(len(self._failures), "trial")
             raise StudyFailedError(
-                f"{format_count(len(self._failures), 'trial')} of the study {self._study.name!r} failed in this command, "
+                f"{failed_trials} of the study {self._study.name!r} failed in this command, "
                 f"{self._failures_allowed} may:\n{list_first(self._failures)}",
                 "the finished trials are kept; mend the cause and start the same command again, "
                 "or allow more with hydra.sweeper.max_failure_rate=0.5",

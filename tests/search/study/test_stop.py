@@ -128,5 +128,5 @@ def test_a_study_that_was_removed_and_made_anew_is_the_one_that_is_asked(study_d
 
 
 def test_a_folder_without_a_study_is_said(tmp_path):
-    with pytest.raises(StopError, match="holds no study.*\n.*a plain multirun ends by Ctrl-C"):
+    with pytest.raises(StopError, match=r"holds no study.*\n.*a plain multirun ends by Ctrl-C"):
         request_stop(tmp_path)
