@@ -111,6 +111,8 @@ def check_command_line(
         ConfigError: With every fault of every point, each once.
     """
     options = parse_arguments(arguments)
+    if found := _find_other_flags(options):
+        raise ConfigError(found)
     if options.shell_completion:
         complete_study_keys(os.environ)
     if options.hydra_help or options.shell_completion or options.info or options.experimental_rerun:
@@ -134,6 +136,23 @@ def check_command_line(
                     faults = CommandLineCheck(options, config_name, searches or {}, find_more).find_faults()
     if faults:
         raise ConfigError(faults)
+
+
+def _find_other_flags(options: Namespace) -> list[Fault]:
+    """Return the fault of flags of which Hydra takes one, and would end with a traceback."""
+    given = {
+        "--run": options.run,
+        "-m": options.multirun,
+        "--info": options.info,
+        "--cfg": options.cfg,
+        "--shell-completion": options.shell_completion,
+    }
+    *others, last = [flag for flag, value in given.items() if value] or ["--run"]
+    if not others or options.help or options.hydra_help:  # which go before all of them
+        return []
+    does = "runs a sweep" if last == "-m" else "shows one configuration" if last == "--cfg" else "runs nothing"
+    remedy = f"leave out {' and '.join(others)}: {last} {does}"
+    return [Fault(", ".join([*others, last]), "a command takes only one of them", remedy)]
 
 
 def complete_study_keys(environment: MutableMapping[str, str]) -> None:

@@ -53,6 +53,8 @@ def find_faults(*arguments: str, searches=None, **others) -> dict[str, tuple[str
         ["-m", "model.embedding_size=range(16,64,16)"],
         ["--help"],
         ["--info", "searchpath"],
+        ["--run", "seed=1"],
+        ["-m", "--cfg", "job", "--help"],
         ["--cfg", "job", "model=rnn"],
         ["hydra.verbose=true"],
         ["model=rnn", "pretrain=lm"],
@@ -191,6 +193,21 @@ def test_a_fault_is_explained_with_its_remedy(arguments, key, problem, remedy):
     assert key in faults, faults
     assert problem in faults[key][0]
     assert remedy in faults[key][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "remedy"),
+    [
+        (["-m", "search=rnn", "--cfg", "job"], "-m, --cfg", "leave out -m: --cfg shows one configuration"),
+        (["-m", "--info"], "-m, --info", "leave out -m: --info runs nothing"),
+        (["--run", "-m"], "--run, -m", "leave out --run: -m runs a sweep"),
+        (["-m", "-sc", "install=bash"], "-m, --shell-completion", "leave out -m: --shell-completion runs nothing"),
+        (["--run", "-m", "--info", "--cfg", "all"], "--run, -m, --info, --cfg", "leave out --run and -m and --info"),
+    ],
+)
+def test_of_flags_that_exclude_each_other_it_is_told_which_to_leave_out(arguments, key, remedy):
+    faults = find_faults(*arguments)
+    assert faults[key][1].startswith(remedy)
 
 
 def test_all_faults_are_reported_together():
