@@ -412,10 +412,15 @@ class CommandLineCheck:
         key = override.key_or_group
         if key.startswith(f"{PARAMS}."):
             return _explain_param(override)
-        known = list_keys(self._compose(choices, with_hydra=override.is_hydra_override()))
+        composed = self._compose(choices, with_hydra=override.is_hydra_override())
+        known = list_keys(composed)
         if key in known:
+            if OmegaConf.is_list(OmegaConf.select(composed, key)) and not isinstance(override.value(), list):
+                values = "" if override.value() is None else override.get_value_string()
+                return Fault(key, f"{override.input_line} sets no list", f"must be a list, as in {key}=[{values}]")
             reason = self._reason([*choices, override])
-            return Fault(key, f"cannot be set by {override.input_line} ({reason})", "python run.py --cfg job shows it")
+            remedy = f"python run.py --cfg {'hydra' if override.is_hydra_override() else 'job'} shows it"
+            return Fault(key, f"cannot be set by {override.input_line} ({reason})", remedy)
         others = [choice for choice in choices if choice.key_or_group != "hydra/sweeper"]
         study = self._compose([*others, *self._parse(["hydra/sweeper=study"], [])], with_hydra=True)
         study_keys = [f"hydra.sweeper.{name}" for name in study.hydra.sweeper]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -201,7 +202,9 @@ def read_options(values: Mapping[str, Any]) -> StudyOptions:
     except ValidationError as error:
         faults_by_key: dict[str, Fault] = {}
         for fault in map(_explain, error.errors()):
-            faults_by_key.setdefault(fault.key, fault)  # one fault for a value that fits none of several forms
+            same = faults_by_key.setdefault(fault.key, fault)  # one for a value that fits none of several forms
+            if fault.remedy != same.remedy:
+                faults_by_key[fault.key] = replace(same, remedy=f"{same.remedy}; or {fault.remedy}")
         raise ConfigError(list(faults_by_key.values())) from error
     faults: list[Fault] = []
     pruner = options.pruner or {}
@@ -262,4 +265,6 @@ def require_parts(options: StudyOptions) -> None:
 def _explain(error: Any) -> Fault:
     parts = [str(part) for part in error["loc"] if "[" not in str(part)]  # less pydantic's names of the forms
     key = ".".join(["hydra", "sweeper", *parts])
-    return Fault(key, f"{error['msg'].lower()} (it is {error['input']!r})", "correct the value")
+    message = error["msg"].removeprefix("Value error, ").lower()  # of our own sentences
+    remedy = "write a list such as [a,b]" if error["type"] == "list_type" else "correct the value"
+    return Fault(key, f"{message} (it is {error['input']!r})", remedy)

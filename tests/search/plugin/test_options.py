@@ -84,6 +84,17 @@ def test_a_faulty_option_is_named_with_its_value(key, value):
     assert repr(value) in fault.problem
 
 
+@pytest.mark.parametrize("key", ["constraints", "devices", "ignore", "metric_names", "probe_overrides", "start"])
+def test_a_list_is_shown_where_one_is_missing(key):
+    (fault,) = read_faults(**{key: "one"})
+    assert "write a list such as [a,b]" in fault.remedy
+
+
+def test_our_own_sentence_stands_without_the_kind_of_error():
+    (fault,) = read_faults(budget=7200)
+    assert fault.problem.startswith("should be a time with its unit")
+
+
 def test_all_faulty_options_are_listed_together():
     assert {fault.key for fault in read_faults(n_trials=0, repeats=0)} == {
         "hydra.sweeper.n_trials",

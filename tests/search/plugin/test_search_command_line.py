@@ -67,6 +67,18 @@ def test_a_key_that_does_not_exist_is_explained():
     assert find_faults("-m", "search=rnn", "model.hidden=16,32", *FEW_CORNERS) == {"model.hidden": "no such key"}
 
 
+@pytest.mark.parametrize("key", ["constraints", "ignore", "probe_overrides", "start"])
+@pytest.mark.parametrize(("word", "values"), [("one", "one"), ("other:3", "other:3"), ("null", "")])
+def test_one_word_for_a_list_is_shown_as_a_list(key: str, word: str, values: str):
+    fault = check("-m", "search=rnn", f"hydra.sweeper.{key}={word}", *FEW_CORNERS)[f"hydra.sweeper.{key}"]
+    assert fault.remedy == f"must be a list, as in hydra.sweeper.{key}=[{values}]"
+
+
+def test_a_key_of_hydra_is_shown_by_hydras_part_of_the_configuration():
+    fault = check("-m", "search=rnn", "hydra.sweeper.repeats=x", *FEW_CORNERS)["hydra.sweeper.repeats"]
+    assert fault.remedy == "python run.py --cfg hydra shows it"
+
+
 def test_combinations_that_constraints_exclude_are_no_faults():
     space = ("model.heads=3,4", "model.embedding_size=30,32")
     assert find_faults("-m", "search=transformer", *space) == {}
