@@ -71,9 +71,12 @@ def describe_values(form: Mapping[str, Any]) -> str:
     if kind == "array":
         least = form.get("minItems", 0)
         length = f", at least {least}" if least > 1 else ", not empty" if least else ""
-        return f"list of {describe_values(form['items'])}{length}"
+        items = describe_values(form["items"])
+        if "anyOf" in form["items"]:  # they are the items' alternatives, not the list's
+            items = f"({items.replace('; or ', ' or ')})"
+        return f"list of {items}{length}"
     if kind == "string":
-        words = f"text that matches `{form['pattern']}`" if "pattern" in form else "text"
+        words = f"text that matches `{form['pattern']}`" if "pattern" in form else form.get("format", "text")
         return f"{words}, not empty" if form.get("minLength") else words
     return _KINDS[str(kind)] + _describe_bounds(form)
 

@@ -54,7 +54,7 @@ def _read_mapping(value: object) -> object:
         raise conflict(problem, "write {LABEL: CLASS, ...}; labels with , : or # stand in quotes") from error
 
 
-Column = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+Column = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) is int else value, Text | int)]
 """A column's name, or its number from 1, which may be typed without quotation marks."""
 
 Pooling = Literal["mean", "max", "mean_max", "attention", "mean_max_attention"]

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticKnownError
 
 from sentiment.errors import ConfigError, Fault
@@ -37,6 +46,21 @@ def _takes_numbers(annotation: Any) -> bool:
     return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
 
 
+Duration = Annotated[
+    float | None,
+    BeforeValidator(
+        read_duration, Annotated[str, WithJsonSchema({"type": "string", "format": "time with its unit"})] | None
+    ),
+]
+"""Seconds, which people write as a text."""
+
+Direction = Literal["minimize", "maximize"]
+
+Directions = Annotated[list[Direction], Field(min_length=1)]
+
+Jobs = Annotated[int, Field(ge=1, le=10_000)]
+
+
 class StudyOptions(BaseModel):
     """The keys of ``hydra/sweeper=study``: forms, ranges and meaning; `StudySweeperConf` has their defaults."""
 
@@ -49,8 +73,8 @@ class StudyOptions(BaseModel):
     margin: float = Field(
         ge=0, description="Standard errors by which a validation has to be behind before a pruner may end a trial."
     )
-    direction: Annotated[list[Literal["minimize", "maximize"]], BeforeValidator(_listed)] = Field(
-        min_length=1, description="Which way is better; a list for several objectives."
+    direction: Annotated[Directions, BeforeValidator(_listed, Direction | Directions)] = Field(
+        description="Which way is better; a list for several objectives."
     )
     storage: str | None = Field(
         description="Database of the study, as Optuna takes it, e.g. postgresql://...; null: a file in its folder."
@@ -64,7 +88,7 @@ class StudyOptions(BaseModel):
         description="Trials of the study in all, over every process and restart; null: every point of a grid, or "
         "what the budget allows.",
     )
-    budget: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+    budget: Duration = Field(
         description="Wall time of the study, over all commands, e.g. 2h, 90m, 60s; with a budget of any kind, n_trials "
         "counts only where the command line gives it."
     )
@@ -73,8 +97,8 @@ class StudyOptions(BaseModel):
     )
     epochs: float | None = Field(gt=0, description="Work of the study in epochs, pruned trials' included.")
     epochs_key: str = Field(description="Key that says how many epochs a job has.")
-    n_jobs: Annotated[int, BeforeValidator(_read_jobs)] = Field(
-        ge=1, le=10_000, description="Trials at a time; -1: as many as there are CPU cores."
+    n_jobs: Annotated[Jobs, BeforeValidator(_read_jobs, Jobs | Literal[-1])] = Field(
+        description="Trials at a time; -1: as many as there are CPU cores."
     )
     max_failure_rate: float = Field(
         ge=0,
@@ -82,11 +106,11 @@ class StudyOptions(BaseModel):
         description="Share of n_trials that may fail in one command before it ends; where a budget alone decides, of "
         "the trials so far, counted as 20 at least; with extend, of those that it trains.",
     )
-    trial_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+    trial_timeout: Duration = Field(
         description="Longest time of one training, interrupted attempts included, e.g. 2h: then it is ended, and its "
         "trial has failed."
     )
-    progress_timeout: Annotated[float | None, BeforeValidator(read_duration)] = Field(
+    progress_timeout: Duration = Field(
         description="Longest time in which a training does not get on, e.g. 30m: a hung one is ended, and has failed."
     )
     max_attempts: int = Field(
@@ -121,7 +145,7 @@ class StudyOptions(BaseModel):
     constraints: list[str] = Field(
         description="Expressions that every point must satisfy, e.g. model.embedding_size % model.heads == 0."
     )
-    limits: Annotated[dict[str, float], BeforeValidator(lambda value: value or {})] = Field(
+    limits: Annotated[dict[str, float], BeforeValidator(lambda value: value or {}, dict[str, float] | None)] = Field(
         description="Upper bounds on what a trial describes, e.g. {model/parameters: 1000000}: samplers prefer "
         "trials within them."
     )

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, create_model, field
 
 from sentiment.config.key_table import KeyRow, describe_values, list_keys_of, list_rules
 from sentiment.config.schema import Group
+from sentiment.search.options import StudyOptions
 
 
 class Inner(Group):
@@ -62,12 +63,29 @@ def describe(annotation: object, **constraints: object) -> str:
         (Literal["a", "b"], {}, "`a`, `b`"),
         (list[str], {"min_length": 2}, "list of text, at least 2"),
         (list[Literal["a", "b"]], {"min_length": 1}, "list of `a`, `b`, not empty"),
+        (list[int | str], {}, "list of (whole number or text)"),
+        (Literal["a"] | list[str | dict[str, int]], {}, "`a`; or list of (text or mapping)"),
         (dict[str, int], {}, "mapping"),
         (type(None), {}, "`null`"),
     ],
 )
 def test_values_in_words(annotation, constraints, words):
     assert describe(annotation, **constraints) == words
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("budget", "time with its unit; or `null`"),
+        ("progress_timeout", "time with its unit; or `null`"),
+        ("trial_timeout", "time with its unit; or `null`"),
+        ("direction", "`minimize`, `maximize`; or list of `minimize`, `maximize`, not empty"),
+        ("limits", "mapping; or `null`"),
+        ("n_jobs", "whole number, 1 to 10000; or `-1`"),
+    ],
+)
+def test_of_a_value_that_is_read_first_it_is_told_what_is_taken(key, words):
+    assert describe_values(StudyOptions.model_json_schema()["properties"][key]) == words
 
 
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000))
