@@ -195,8 +195,8 @@ def find_full_disk(error: BaseException) -> str | None:
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            where = f": {seen.filename} cannot be written" if seen.filename else ""
-            return f"The disk is full{where}."
+            file = seen.filename2 or seen.filename  # of a copy the target
+            return f"The disk is full: {file} cannot be written." if file else "The disk is full."
         if isinstance(seen, RuntimeError) and "PytorchStreamWriter failed writing" in str(seen):  # it hides the errno
             return "The disk is full: a checkpoint cannot be written."
         seen = seen.__cause__ or seen.__context__

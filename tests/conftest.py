@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,6 +46,9 @@ from sentiment.process import count_cores
 from sentiment.search.application import FrozenRepository
 
 register_resolvers()
+
+# A shell's `&` has it ignored; processes that tests start are to end by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no fault: no test has a time limit, neither for an example nor for drawing it.
 hypothesis.settings.register_profile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import pickle
 import pkgutil
@@ -94,3 +95,9 @@ def test_an_exit_by_the_handler_of_a_signal_is_no_failure_of_the_job():
             sys.exit(1)
     finally:
         signal.signal(signal.SIGUSR1, earlier)
+
+
+@pytest.mark.parametrize(("target", "named"), [(None, "a.ckpt"), ("full/a.ckpt", "full/a.ckpt")])
+def test_a_full_disk_is_that_of_the_target_of_a_copy(target, named):
+    error = OSError(errno.ENOSPC, "No space left on device", "a.ckpt", None, target)
+    assert describe_failure(error).reason == f"The disk is full: {named} cannot be written."

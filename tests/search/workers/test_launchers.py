@@ -172,8 +172,8 @@ def test_jobs_of_the_command_itself_end_with_it_and_are_run_again(
     wait_for(lambda: len(count_lines(started)) == 2)
     time.sleep(2)  # Ray's core ends the process where a thread calls it that was just submitting when it was left
     first.send_signal(signal.SIGINT)
-    first.wait(timeout=60)
-    assert first.returncode == -signal.SIGINT
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGINT, output
     end(start_toy(*arguments, f"end_mark={ended}", "hydra.sweeper.allow_changes=true"))
 
     assert [trial.state.name for trial in read_trials(study_dir)] == ["COMPLETE"] * 2
