@@ -222,6 +222,7 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("RAY_TMPDIR", "/tmp")  # the names of its sockets may not be longer than 107 characters
         yield
 
 

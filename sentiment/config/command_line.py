@@ -204,8 +204,8 @@ class CommandLineCheck:
         self.is_named = options.config_name is not None
         self.hidden: dict[Fault, None] = {}
         self.searches = searches
-        self.multirun: bool = options.multirun
-        self.shows_only: bool = options.cfg is not None
+        self.multirun: bool = options.multirun or "hydra.mode=MULTIRUN" in options.overrides
+        self.runs: bool = options.cfg is None and not options.help
         self.devices: Any = None
         self.loader = GlobalHydra.instance().config_loader()
         self.lines = expand_aliases(self.loader, config_name, options.overrides)
@@ -242,7 +242,7 @@ class CommandLineCheck:
                 return [*faults, *found]
             faults += find_nested(params, "hydra.sweeper.params")
         is_here = not is_multirun or str(hydra_config.launcher._target_).endswith(LOCAL_LAUNCHERS)
-        if is_here and not self.shows_only:
+        if is_here and self.runs:
             self.devices = "auto"
             if is_multirun and "devices" in hydra_config.sweeper:
                 self.devices = cast(dict[str, Any], OmegaConf.to_container(hydra_config.sweeper))["devices"]

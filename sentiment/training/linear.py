@@ -212,7 +212,8 @@ def evaluate(
         batch = collate([Item(split[row], int(split.labels[row]), row) for row in batch_rows])
         logits[batch.rows] = network(batch.tokens, batch.mask)
     labels, probabilities = torch.tensor(split.labels), logits.softmax(dim=1)  # a copy: the cache is read-only
-    metrics.update(probabilities, labels, F.cross_entropy(logits, labels))
+    loss = F.cross_entropy(logits, labels).double()  # which stays what it is, times the reviews and by them again
+    metrics.update(probabilities, labels, loss)
     values = {name: float(value) for name, value in sorted(metrics.compute().items())}
     return values, TestPredictions(labels=split.labels, probabilities=probabilities.numpy())
 

@@ -153,20 +153,26 @@ class LastCheckpoint(pl.Callback):
 
     def _find_hindrance(self, part: Mapping[str, Any]) -> str | None:
         """Return why the run cannot go on from our part of a checkpoint; None: it can."""
-        if part["identity"]["run"] not in self._identities.run and not self._trains_on(part):
-            return "is of other settings or data"
-        if part.get(TRAINED_ON) and not self._beginning.may_train_on:  # its record would be that of a run in one piece
-            return "trained on after fewer epochs, which its record does not say"
+        if other := self._find_other(part):
+            return other
         if part.get("started_from", self._started_from) != self._started_from:
             return "is of a run of other weights at the start or other answers of teachers"
         if part.get("tokenizer", self._tokenizer) != self._tokenizer:  # files of earlier versions lack it
             return "is of a run whose words have other ids"
         return None
 
+    def _find_other(self, part: Mapping[str, Any]) -> str | None:
+        """Return why our part of a checkpoint is of another run; None: it is of this one."""
+        if part["identity"]["run"] not in self._identities.run and not self._trains_on(part):
+            return "is of other settings or data"
+        if part.get(TRAINED_ON) and not self._beginning.may_train_on:  # its record would be that of a run in one piece
+            return "trained on after fewer epochs, which its record does not say"
+        return None
+
     def _is_own(self) -> bool:
         """Return whether the file is there, whole and of this run: the folder may have been another's before."""
         try:
-            return self.file.exists() and self._find_hindrance(read_checkpoint(self.file)[KEY]) is None
+            return self.file.exists() and self._find_other(read_checkpoint(self.file)[KEY]) is None
         except DAMAGE:
             return False
 

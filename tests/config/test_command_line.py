@@ -903,6 +903,7 @@ def test_a_value_of_a_branch_that_yaml_would_read_once_is_refused(tmp_path):
     [
         ([], "auto"),
         (["--cfg", "job"], None),  # nothing runs
+        (["--help", "model=rnn"], None),
         (["-m", "seed=0,1"], "auto"),
         (["-m", "seed=0,1", "hydra/launcher=submitit_slurm"], None),
         ([*SMALL, "hydra.sweeper.devices=[0]"], [0]),

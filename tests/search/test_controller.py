@@ -193,7 +193,7 @@ def test_a_budget_ends_where_no_job_can_be_made_of_what_is_drawn(run_study, monk
 
 def test_one_failure_too_many_starts_nothing_more_but_is_told(run_study):
     executor = Slots(lambda running: (0, Outcome("failed", kind="exception", reason="bad luck")))
-    with pytest.raises(StudyFailedError, match=r"1 trials .* 0 may:\n  trial 0: bad luck"):
+    with pytest.raises(StudyFailedError, match=r"1 trial .* 0 may:\n  trial 0: bad luck"):
         run_study(executor)
     assert executor.events == ["start 0", "start 1", "end 0", "told 0 fail", "told end"]
     assert list_states(executor) == ["fail", "waiting"]  # what was in flight is given back

@@ -31,11 +31,6 @@ PLUGINS = {"joblib": "hydra_joblib_launcher", "ray": "hydra_ray_launcher", "subm
 TIME_SECONDS = 90
 
 
-@pytest.fixture(autouse=True)
-def _short_folder_for_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # the names of its sockets may not be longer than 107 characters
-
-
 def needs(launcher: str) -> pytest.MarkDecorator:
     plugin = f"hydra_plugins.{PLUGINS[launcher]}"
     reason = f"the extra that brings hydra/launcher={launcher} is not installed"
