@@ -8,7 +8,7 @@
     sweep = api.search("transformer", n_trials=10)
     sweep.best.folder, sweep.to_pandas(), sweep.report()
 
-    api.load("models:/imdb@champion").predict(["Not a dull moment."])
+    api.load("models:/sentiment-imdb@champion").predict(["Not a dull moment."])
 
 Each call of `run` or `search` is one command in a process of its own, with the checks, records and resuming of the
 command line; its output is printed as it comes. (The package `sentiment.search` is the engine behind it.)

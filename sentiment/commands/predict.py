@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="MODEL",
         help="run (NAME/NUMBER, folder, MLflow run id), bundle folder, checkpoints/best.ckpt, or registered model "
-        "(imdb, imdb/3, models:/imdb@champion); default: the latest finished run",
+        "(sentiment-imdb, sentiment-imdb/3, models:/sentiment-imdb@champion); default: the latest finished run",
     )
     parser.add_argument(
         "--file", type=expand_home, help="one file of any kind that data=files reads, or .txt with one text per line"

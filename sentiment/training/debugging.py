@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sentiment.config.schema import Settings
 from sentiment.data.corpus import Corpus, EncodedSplit
 from sentiment.errors import NonFiniteLossError
-from sentiment.format import format_duration, format_percent
+from sentiment.format import format_count, format_percent
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +129,10 @@ class FindNonFinite(pl.Callback):
             if parameter.grad is not None:
                 _require_finite(parameter.grad, f"the gradient of {name}", trainer)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that all of them were."""
+        log.info("\ndebug=nans: %s, every output and gradient was finite.", format_count(trainer.global_step, "step"))
+
     def _watch(self, trainer: pl.Trainer, name: str) -> Any:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
             for tensor in output if isinstance(output, tuple) else (output,):
@@ -207,20 +211,24 @@ class StepProfiler(Profiler):
         averages, on_gpu = self._torch.key_averages(), self._device.type == "cuda"  # of others torch tells the CPU
         table = averages.table("self_device_time_total" if on_gpu else "self_cpu_time_total", row_limit=200)
         (self.folder / "operators.txt").write_text(table, encoding="utf-8")
-        heaviest = sorted(
-            (event for event in averages if event.key.startswith("aten::")),
-            key=lambda event: -(event.self_device_time_total if on_gpu else event.self_cpu_time_total),
-        )
+
+        def measure_time(event: Any) -> float:
+            return float(event.self_device_time_total if on_gpu else event.self_cpu_time_total)  # microseconds
+
+        operators = [event for event in averages if event.key.startswith("aten::")]
+        heaviest = sorted(operators, key=measure_time, reverse=True)
         total = sum(self.seconds.values()) or 1.0
-        lines = ["", "part         time      share"]
+        lines = ["", "part               time    share"]
         for part, seconds in self.seconds.items():
-            lines.append(f"{part:<13}{format_duration(seconds):<10}{format_percent(seconds / total)}")
-        lines += ["", f"{'operator':<42}time      calls  memory"]
-        for event in heaviest[:SHOWN_OPERATORS]:
-            micros = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-            memory = event.self_device_memory_usage if on_gpu else event.self_cpu_memory_usage
-            name, memory_mib = event.key.removeprefix("aten::")[:40], memory / 2**20
-            lines.append(f"{name:<42}{format_duration(micros / 1e6):<8}{event.count:>7,}  {memory_mib:+,.1f} MiB")
+            lines.append(f"{part:<10}{1e3 * seconds:>10,.1f} ms  {format_percent(seconds / total):>7}")
+        shown = {event.key.removeprefix("aten::"): event for event in heaviest[:SHOWN_OPERATORS]}
+        width = max(map(len, ("operator", *shown)))
+        lines += ["", f"{'operator':<{width}}         time    share    calls  memory"]
+        for name, event in shown.items():
+            share = measure_time(event) / (sum(map(measure_time, heaviest)) or 1.0)
+            memory = (event.self_device_memory_usage if on_gpu else event.self_cpu_memory_usage) / 2**20
+            time_and_share = f"{measure_time(event) / 1e3:>10,.1f} ms  {format_percent(share):>7}"
+            lines.append(f"{name:<{width}}{time_and_share}  {event.count:>7,}  {memory:+,.1f} MiB")
         return "\n".join(
             [*lines, "", f"{trace} opens in https://ui.perfetto.dev; operators.txt beside it has the whole table."]
         )
